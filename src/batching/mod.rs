@@ -1,0 +1,14 @@
+//! From one request to one run and back.
+//!
+//! Reading order: `request` (what is queued), `settings`, `queue` and `policy` (pure: which
+//! requests run next, and when), `batch` (join, pad, split), `proof` (may rows be batched at all,
+//! and on which axes), `layout` (inline or instance threads; how many, of how many threads),
+//! `batcher` (what everybody else holds), `instance` (a thread that owns a session).
+
+mod batcher;
+mod request;
+mod settings;
+
+pub use batcher::{Batcher, SessionOpener};
+pub use request::{Reply, Request, RequestError, Timing};
+pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};

@@ -1,0 +1,1 @@
+//! Text to settings: `file` (as written), `validate` (all problems at once), `triton`.

@@ -1,0 +1,66 @@
+//! The narrow waist: an engine turns a model file into a session, and a session maps tensors to
+//! tensors. Nothing above this part knows which engine runs.
+//!
+//! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
+//! `signature` (what it says of itself), `error`, and the engines: `onnxruntime` (a library loaded
+//! at run time), `tract` (pure Rust, always there), `scripted` (obeys a script, for tests).
+
+mod error;
+pub mod onnxruntime;
+pub mod scripted;
+mod settings;
+mod signature;
+pub mod tract;
+
+pub use error::EngineError;
+pub use settings::{
+    CudaSettings, Device, DeviceChoice, EngineChoice, EngineSettings, ModelSource, Precision,
+    ProfileShape, SessionSettings, TensorRtSettings,
+};
+pub use signature::{NodePlacement, Placement, Signature};
+
+use std::sync::Arc;
+
+use crate::tensor::Tensor;
+
+/// Opens model files. One engine serves all models; opening may happen on any thread.
+pub trait Engine: Send + Sync {
+    /// `onnxruntime`, `tract` or `scripted`: the word used in settings, logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The engine's own version, such as `1.32.0`.
+    fn version(&self) -> &str;
+
+    /// Loads a model and makes it ready to run on the device that `settings` ask for.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not a model, an operator is unknown to the engine, or a
+    /// device that was asked for by name cannot be used. Never falls back from a named device.
+    fn open(
+        &self,
+        source: &ModelSource,
+        settings: &SessionSettings,
+    ) -> Result<Box<dyn Session>, EngineError>;
+}
+
+/// A loaded model on a device. One thread at a time: `run` takes `&mut self`.
+pub trait Session: Send {
+    fn signature(&self) -> &Arc<Signature>;
+
+    /// Where the session really runs.
+    fn placement(&self) -> &Placement;
+
+    /// Runs the model once.
+    ///
+    /// `inputs` has one entry per input of the signature, in its order; `None` leaves an optional
+    /// input to its default. `outputs` are indices into the signature's outputs: only those are
+    /// computed, and the answer has them in that order.
+    ///
+    /// # Errors
+    /// The engine failed; the session stays usable.
+    fn run(
+        &mut self,
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+    ) -> Result<Vec<Tensor>, EngineError>;
+}

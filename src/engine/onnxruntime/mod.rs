@@ -1,0 +1,1 @@
+//! ONNX Runtime through a library that is loaded at run time.

@@ -1,0 +1,1 @@
+//! tract: pure Rust, always there.

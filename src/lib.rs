@@ -1,0 +1,19 @@
+//! onnxd: one daemon that serves ONNX models and trains them.
+//!
+//! Reading order, from the outside in: `commands` (one file per subcommand, where the parts
+//! meet), `config`, `server`, `protocol`, `lifecycle`, `repository`, `batching`, `engine`,
+//! `onnx`, `tensor`; beside them `process` and `telemetry`.
+
+pub mod batching;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod lifecycle;
+pub mod onnx;
+pub mod process;
+pub mod protocol;
+pub mod repository;
+pub mod server;
+pub mod telemetry;
+pub mod tensor;

@@ -1,0 +1,84 @@
+//! The table of what serves now. Requests read it without a lock; the manager replaces it whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::ModelSettings;
+use crate::batching::Batcher;
+use crate::telemetry::ModelEvents;
+
+/// A version that serves.
+pub struct ActiveVersion {
+    pub model: String,
+    pub number: u64,
+    pub batcher: Batcher,
+    pub settings: Arc<ModelSettings>,
+    pub events: Arc<ModelEvents>,
+    /// Class labels by output name.
+    pub labels: BTreeMap<String, Vec<String>>,
+}
+
+/// Why there is nothing to answer with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    #[error("unknown model {model:?}")]
+    UnknownModel { model: String },
+    #[error("model {model:?} has no version {version:?}")]
+    UnknownVersion { model: String, version: String },
+    #[error("model {model:?} is not ready: {reason}")]
+    NotReady { model: String, reason: String },
+}
+
+/// All versions of one model that serve, and what is to be said where none does.
+#[derive(Clone, Default)]
+pub struct ActiveModel {
+    /// The version that answers where a request names none: the highest.
+    pub current: Option<Arc<ActiveVersion>>,
+    pub versions: BTreeMap<u64, Arc<ActiveVersion>>,
+    /// Why nothing serves, where nothing does.
+    pub reason: String,
+}
+
+/// The table.
+#[derive(Default)]
+pub struct ActiveModels {
+    table: ArcSwap<HashMap<String, ActiveModel>>,
+}
+
+impl ActiveModels {
+    /// The version that answers a request to `model`, and to `version` where it names one.
+    ///
+    /// # Errors
+    /// No such model or version, or it does not serve now.
+    pub fn get(
+        &self,
+        model: &str,
+        version: Option<&str>,
+    ) -> Result<Arc<ActiveVersion>, LookupError> {
+        let table = self.table.load();
+        let entry = table
+            .get(model)
+            .ok_or_else(|| LookupError::UnknownModel { model: model.to_owned() })?;
+        let unknown_version = |version: &str| LookupError::UnknownVersion {
+            model: model.to_owned(),
+            version: version.to_owned(),
+        };
+        match version {
+            None => entry.current.clone().ok_or_else(|| LookupError::NotReady {
+                model: model.to_owned(),
+                reason: entry.reason.clone(),
+            }),
+            Some(text) => {
+                let number = text.parse::<u64>().map_err(|_| unknown_version(text))?;
+                entry.versions.get(&number).cloned().ok_or_else(|| unknown_version(text))
+            }
+        }
+    }
+
+    /// A snapshot of the whole table, for listings.
+    pub fn snapshot(&self) -> Arc<HashMap<String, ActiveModel>> {
+        self.table.load_full()
+    }
+}

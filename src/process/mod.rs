@@ -1,0 +1,1 @@
+//! What any unix daemon needs.
