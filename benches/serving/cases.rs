@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onnxd::engine::Engine;
-use onnxd::onnx::{ModelFile, samples};
+use onnxd::onnx::proto::ModelProto;
+use onnxd::onnx::samples;
 use onnxd::tensor::Tensor;
 
 use crate::child::Server;
@@ -23,14 +24,14 @@ const LENGTHS: [usize; 8] = [8, 16, 24, 32, 40, 48, 56, 64];
 pub fn run(engine: &Arc<dyn Engine>, options: &Options) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
-    let save = |name: &str, model: ModelFile| -> PathBuf {
+    let save = |name: &str, model: ModelProto| -> PathBuf {
         let path = folder.path().join(format!("{name}.onnx"));
-        model.write(&path).expect("the sample model is written");
+        onnxd::onnx::write(&path, &model).expect("the sample model is written");
         path
     };
     head();
     if wanted("mlp") || wanted("memory") {
-        let model = save("mlp", samples::mlp(64, &[128, 128], 10, 1));
+        let model = save("mlp", samples::mlp(64, &[128, 128], 10));
         if wanted("memory") {
             memory(&model, options);
         }
@@ -39,7 +40,7 @@ pub fn run(engine: &Arc<dyn Engine>, options: &Options) {
         }
     }
     if wanted("encoder") || wanted("mixed") {
-        let model = save("encoder", samples::encoder(1));
+        let model = save("encoder", samples::encoder(samples::EncoderSize::MINILM));
         if wanted("encoder") {
             let inputs = |turn: usize, rows: usize| tokens(rows, 32, turn as u64);
             throughput(engine, &model, "encoder, sequence 32", &inputs, 1, 0.97, options);
@@ -51,7 +52,7 @@ pub fn run(engine: &Arc<dyn Engine>, options: &Options) {
         }
     }
     if wanted("resnet") {
-        let model = save("resnet", samples::resnet18(1));
+        let model = save("resnet", samples::resnet18(224));
         let inputs = |turn: usize, rows: usize| {
             vec![Some(request::floats(&[rows, 3, 224, 224], turn as u64))]
         };
@@ -71,7 +72,8 @@ fn daemon(model: &Path, options: &Options) -> Server {
         onnxd::engine::EngineChoice::Auto => "auto",
     };
     let model = model.to_str().expect("temporary paths are UTF-8");
-    Server::daemon(&["--model", model, "--engine", engine, "--device", "cpu"])
+    let device = options.device.to_string();
+    Server::daemon(&["--model", model, "--engine", engine, "--device", &device])
 }
 
 fn memory(model: &Path, options: &Options) {
@@ -210,7 +212,8 @@ fn throughput(
 ) {
     let mut best: Option<(Loop, f64)> = None;
     for way in ways(cores(), &BATCHES) {
-        let rate = rows_per_second(engine, model, way, inputs, mix, options.span / 2);
+        let rate =
+            rows_per_second(engine, model, options.device, way, inputs, mix, options.span / 2);
         if best.is_none_or(|(_, best_rate)| rate > best_rate) {
             best = Some((way, rate));
         }
@@ -248,7 +251,7 @@ fn throughput(
     let mut rates = Vec::new();
     let mut limits = Vec::new();
     for _ in 0..options.rounds {
-        let limit = rows_per_second(engine, model, best, inputs, mix, long);
+        let limit = rows_per_second(engine, model, options.device, best, inputs, mix, long);
         let (our, _) = span(&server, &requests, 32, long);
         ratios.push(our.rate() / limit);
         rates.push(our.rate());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use onnxd::engine::{Engine, ModelSource, SessionSettings};
+use onnxd::engine::{DeviceChoice, Engine, ModelSource, SessionSettings};
 use onnxd::tensor::Tensor;
 
 /// One way to lay a model out on the machine.
@@ -21,6 +21,7 @@ pub struct Loop {
 pub fn rows_per_second(
     engine: &Arc<dyn Engine>,
     model: &Path,
+    device: DeviceChoice,
     way: Loop,
     inputs: &(dyn Fn(usize, usize) -> Vec<Option<Tensor>> + Sync),
     mix: usize,
@@ -29,7 +30,7 @@ pub fn rows_per_second(
     let stop = AtomicBool::new(false);
     let rows = AtomicUsize::new(0);
     let warm = Barrier::new(way.sessions + 1);
-    let settings = SessionSettings { threads: way.threads, ..SessionSettings::cpu() };
+    let settings = SessionSettings { device, threads: way.threads, ..SessionSettings::cpu() };
     let source = ModelSource { path: model.to_owned() };
     let mut elapsed = 0.0;
     std::thread::scope(|scope| {

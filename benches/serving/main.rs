@@ -3,7 +3,7 @@
 //! bytes, and the same model in a bare loop on the same engine.
 //!
 //! Arguments: `--only NAME` (repeatable: mlp, memory, encoder, mixed, resnet), `--seconds N` for
-//! each measured span, `--rounds N`, `--engine NAME`. Needs a quiet machine.
+//! each measured span, `--rounds N`, `--engine NAME`, `--device NAME`. Needs a quiet machine.
 
 mod bare;
 mod cases;
@@ -16,7 +16,7 @@ mod table;
 use std::path::Path;
 use std::time::Duration;
 
-use onnxd::engine::{EngineChoice, EngineSettings};
+use onnxd::engine::{DeviceChoice, EngineChoice, EngineSettings};
 
 /// What was asked for on the command line.
 pub struct Options {
@@ -24,6 +24,7 @@ pub struct Options {
     pub span: Duration,
     pub rounds: usize,
     pub engine: EngineChoice,
+    pub device: DeviceChoice,
 }
 
 fn main() {
@@ -53,6 +54,7 @@ fn parse(arguments: &[String]) -> Options {
         span: Duration::from_secs(3),
         rounds: 5,
         engine: EngineChoice::Auto,
+        device: "cpu".parse().expect("a device"),
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -64,6 +66,7 @@ fn parse(arguments: &[String]) -> Options {
             }
             "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
             "--engine" => options.engine = value().parse().expect("an engine"),
+            "--device" => options.device = value().parse().expect("a device"),
             // cargo passes it to every benchmark.
             "--bench" => {}
             other => panic!("unknown argument {other}"),
