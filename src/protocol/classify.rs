@@ -7,7 +7,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::ProtocolError;
-use crate::tensor::{DataType, Shape, Tensor};
+use crate::tensor::{DataType, Shape, Tensor, element_count};
 
 /// The `classes` highest values of each row, highest first, as BYTES `value:index` or
 /// `value:index:label`; of equal values the first index goes first, NaN goes last.
@@ -23,11 +23,12 @@ pub fn classify(
     classes: usize,
     labels: Option<&[String]>,
 ) -> Result<Tensor, ProtocolError> {
-    let (rows, mut shape) = match tensor.shape() {
-        [rows, _, ..] => (*rows, Shape::from_slice(&[*rows])),
-        _ => (1, Shape::new()),
+    let (mut shape, row) = match tensor.shape() {
+        [rows, classes @ ..] if !classes.is_empty() => {
+            (Shape::from_slice(&[*rows]), element_count(classes).unwrap_or(usize::MAX))
+        }
+        vector => (Shape::new(), element_count(vector).unwrap_or(usize::MAX)),
     };
-    let row = tensor.element_count().checked_div(rows).unwrap_or(0);
     let kept = classes.min(row);
     shape.push(kept);
     let Some(bytes) = tensor.bytes() else {
@@ -66,7 +67,7 @@ impl Rank<'_> {
         bytes: &[u8],
         decode: impl Fn([u8; SIZE]) -> T,
     ) -> Vec<Bytes> {
-        if self.kept == 0 {
+        if bytes.is_empty() || self.kept == 0 {
             return Vec::new();
         }
         let decode = |chunk: &[u8]| decode(chunk.try_into().expect("chunks are as long as asked"));

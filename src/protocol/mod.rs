@@ -34,3 +34,6 @@ pub struct Limits {
     /// Brackets that may be open at once in a request's JSON; more than 512 are never taken.
     pub max_json_depth: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,45 +331,12 @@ mod tests {
 
     #[test]
     fn what_serde_takes_is_taken_and_what_it_refuses_is_refused() {
-        let texts = [
-            "1",
-            "-0",
-            "1.5e+10",
-            "1E5",
-            "01",
-            "-",
-            "1.",
-            ".5",
-            "1e",
-            "+1",
-            "NaN",
-            "-Infinity",
-            "true",
-            "truex",
-            "nul",
-            "null",
-            "\"a\"",
-            "\"a",
-            "\"\\u00e9\\n\"",
-            "\"\\x\"",
-            "\"\\ud800\"",
-            "\"\\ud83d\\ude00\"",
-            "\"\u{1}\"",
-            "\"\\é\"",
-            "[]",
-            "[1,]",
-            "[1 2]",
-            "[,1]",
-            " [ 1 , {\"a\" : [ ] } ] ",
-            "{}",
-            "{\"a\":1,}",
-            "{\"a\"}",
-            "{a:1}",
-            "{\"a\":1}}",
-            "",
-            "\u{feff}1",
-        ];
-        for text in texts {
+        let texts = r#" | 1 | -0 | 1.5e+10 | 1E5 | 01 | - | 1. | .5 | 1e | +1 | NaN | -Infinity | true
+             | truex | nul | null | "a" | "a | "\u00e9\n" | "\x" | "\ud800" | "\ud83d\ude00" | "\é"
+             | [] | [1,] | [1 2] | [,1] | [ 1 , {"a" : [ ] } ] | {} | {"a":1,} | {"a"} | {a:1}
+             | {"a":1}} | [1"#;
+        let odd = ["\"\u{1}\"", "\u{feff}1", "\t1\r"];
+        for text in texts.split(" | ").chain(odd) {
             let expected = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             // serde passes over lone surrogates when it ignores a value; here they are refused.
             let expected = expected && text != "\"\\ud800\"";

@@ -1,6 +1,8 @@
 //! The elements of a tensor as JSON: nested as its shape says, or flat; each read straight into
 //! its type.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,7 +10,8 @@ use half::{bf16, f16};
 use smallvec::SmallVec;
 
 use super::super::ProtocolError;
-use super::Cursor;
+use super::cursor::Cursor;
+use super::numbers::{Wrong, expected_element, float, half_float, integer};
 use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError, element_count};
 
 /// Which forms an element may have.
@@ -39,19 +42,6 @@ pub struct Elements {
     /// Bytes of the buffer that are filled.
     filled: usize,
     strings: Vec<Bytes>,
-}
-
-/// Why an element was refused.
-enum Wrong {
-    Json(ProtocolError),
-    /// A value, but none of the type; it begins here.
-    Value,
-}
-
-impl From<ProtocolError> for Wrong {
-    fn from(error: ProtocolError) -> Wrong {
-        Wrong::Json(error)
-    }
 }
 
 impl Elements {
@@ -259,10 +249,12 @@ impl<'w, 'c, 't> Walk<'w, 'c, 't> {
             Wrong::Value => {
                 let found = self.cursor.found();
                 let infinite = matches!(found.trim_start_matches('-'), "NaN" | "Infinity");
-                let expected = if infinite && matches!(self.source.dialect, Dialect::Inference) {
-                    "a finite number (JSON has no other: send the tensor in binary)"
-                } else {
-                    expected_element(self.data_type)
+                let expected = match (self.source.dialect, self.data_type) {
+                    (Dialect::Inference, _) if infinite => {
+                        "a finite number (JSON has no other: send the tensor in binary)"
+                    }
+                    (Dialect::Predict, DataType::String) => "a string or {\"b64\": …} (BYTES)",
+                    (_, data_type) => expected_element(data_type),
                 };
                 ProtocolError::field(place, expected, found)
             }
@@ -270,115 +262,11 @@ impl<'w, 'c, 't> Walk<'w, 'c, 't> {
     }
 }
 
-fn expected_element(data_type: DataType) -> &'static str {
-    match data_type {
-        DataType::Bool => "true or false (BOOL)",
-        DataType::Uint8 => "an integer from 0 to 255 (UINT8)",
-        DataType::Uint16 => "an integer from 0 to 65535 (UINT16)",
-        DataType::Uint32 => "an integer from 0 to 4294967295 (UINT32)",
-        DataType::Uint64 => "an integer from 0 to 18446744073709551615 (UINT64)",
-        DataType::Int8 => "an integer from -128 to 127 (INT8)",
-        DataType::Int16 => "an integer from -32768 to 32767 (INT16)",
-        DataType::Int32 => "an integer from -2147483648 to 2147483647 (INT32)",
-        DataType::Int64 => "an integer from -9223372036854775808 to 9223372036854775807 (INT64)",
-        DataType::Float16 => "a number within FP16's range",
-        DataType::BFloat16 => "a number within BF16's range",
-        DataType::Float32 => "a number within FP32's range",
-        DataType::Float64 => "a number within FP64's range",
-        DataType::String => "a string (BYTES)",
-    }
-}
-
-/// Reads with `read`; where the value is not the type's, the cursor stays before it, so that the
-/// error can name it.
-#[inline]
-fn number<'t, T>(
-    cursor: &mut Cursor<'t>,
-    read: impl FnOnce(super::Number<'t>) -> Option<T>,
-) -> Result<T, Wrong> {
-    if !cursor.at_number() {
-        return Err(not_a_number(cursor));
-    }
-    let start = *cursor;
-    match read(cursor.number()?) {
-        Some(value) => Ok(value),
-        None => {
-            *cursor = start;
-            Err(Wrong::Value)
-        }
-    }
-}
-
-#[cold]
-fn not_a_number(cursor: &mut Cursor<'_>) -> Wrong {
-    match cursor.peek() {
-        // `[1,]` and a text that stops are broken JSON rather than a wrong element.
-        None | Some(b',' | b']' | b'}') => Wrong::Json(cursor.unexpected("a number")),
-        Some(_) => Wrong::Value,
-    }
-}
-
-#[inline]
-fn integer<T: std::str::FromStr>(cursor: &mut Cursor<'_>) -> Result<T, Wrong> {
-    number(cursor, |number| if number.integer { number.text.parse().ok() } else { None })
-}
-
-/// Floats of both sizes; the standard library rounds correctly, straight to the type.
-trait Float: std::str::FromStr + From<f32> + Copy {
-    fn is_finite(self) -> bool;
-}
-
-impl Float for f32 {
-    fn is_finite(self) -> bool {
-        f32::is_finite(self)
-    }
-}
-
-impl Float for f64 {
-    fn is_finite(self) -> bool {
-        f64::is_finite(self)
-    }
-}
-
-#[inline]
-fn float<T: Float>(cursor: &mut Cursor<'_>, dialect: Dialect) -> Result<T, Wrong> {
-    let finite = |number: super::Number<'_>| number.text.parse::<T>().ok();
-    match number(cursor, |number| finite(number).filter(|value| value.is_finite())) {
-        Err(Wrong::Value) if dialect == Dialect::Predict => {
-            special(cursor).map(T::from).ok_or(Wrong::Value)
-        }
-        result => result,
-    }
-}
-
-/// The values that TensorFlow Serving writes as tokens of its own.
-#[cold]
-fn special(cursor: &mut Cursor<'_>) -> Option<f32> {
-    let table = [("NaN", f32::NAN), ("Infinity", f32::INFINITY), ("-Infinity", f32::NEG_INFINITY)];
-    table.into_iter().find(|(token, _)| cursor.literal(token)).map(|(_, value)| value)
-}
-
-/// Half floats go through `f64`: the second rounding can only matter to a number written with
-/// more than 16 digits that lies on the middle between two halves.
-fn half_float<T: Copy + Into<f64>>(
-    cursor: &mut Cursor<'_>,
-    round: impl Fn(f64) -> T,
-) -> Result<T, Wrong> {
-    let start = *cursor;
-    let value = float::<f64>(cursor, Dialect::Predict)?;
-    let rounded = round(value);
-    if value.is_finite() && !rounded.into().is_finite() {
-        *cursor = start;
-        return Err(Wrong::Value);
-    }
-    Ok(rounded)
-}
-
 fn string(cursor: &mut Cursor<'_>, source: &Source<'_>) -> Result<Bytes, Wrong> {
     match cursor.peek() {
         Some(b'"') => Ok(match cursor.string()? {
-            std::borrow::Cow::Borrowed(text) => source.body.slice_ref(text.as_bytes()),
-            std::borrow::Cow::Owned(text) => Bytes::from(text),
+            Cow::Borrowed(text) => source.body.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
         }),
         Some(b'{') if source.dialect == Dialect::Predict => {
             let start = *cursor;
