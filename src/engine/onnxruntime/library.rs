@@ -60,8 +60,12 @@ pub enum Finding {
     /// The place is not set.
     Unset,
     Absent,
-    Unusable { reason: String },
-    Usable { version: String },
+    Unusable {
+        reason: String,
+    },
+    Usable {
+        version: String,
+    },
 }
 
 /// One place and what was found there.
@@ -105,10 +109,11 @@ impl Search {
 
     /// Why there is no library to use.
     fn error(&self) -> EngineError {
-        let unusable = self.looked.iter().find_map(|looked| match (&looked.path, &looked.finding) {
-            (Some(path), Finding::Unusable { reason }) => Some((path.clone(), reason.clone())),
-            _ => None,
-        });
+        let unusable =
+            self.looked.iter().find_map(|looked| match (&looked.path, &looked.finding) {
+                (Some(path), Finding::Unusable { reason }) => Some((path.clone(), reason.clone())),
+                _ => None,
+            });
         match unusable {
             Some((path, reason)) => EngineError::LibraryUnusable { path, reason },
             None => EngineError::LibraryMissing {

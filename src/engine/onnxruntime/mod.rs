@@ -48,9 +48,7 @@ impl OnnxRuntime {
         plan: &Plan,
     ) -> Result<Box<dyn Session>, EngineError> {
         let path = &source.path;
-        let mut builder = self
-            .builder(settings)
-            .map_err(|error| open_error(path, &error))?;
+        let mut builder = self.builder(settings).map_err(|error| open_error(path, &error))?;
         builder = plan.register(builder)?;
         // `ort` panics at types that its bindings do not list; such a model is only unsupported.
         let session = catch_unwind(AssertUnwindSafe(|| builder.commit_from_file(path)))
