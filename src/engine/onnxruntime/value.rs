@@ -309,12 +309,8 @@ pub(super) fn take_output(
     // SAFETY: the value is a tensor of numbers; the pointer stays valid as long as the value.
     check(unsafe { (api.GetTensorMutableData)(value.pointer.as_ptr(), &mut start) })?;
     let start = NonNull::new(start.cast::<u8>()).ok_or(OutputError::Absent)?;
-    let memory = OutputMemory {
-        start,
-        length,
-        value: Some(value),
-        session: Some(Arc::clone(session)),
-    };
+    let memory =
+        OutputMemory { start, length, value: Some(value), session: Some(Arc::clone(session)) };
     // A graph may put an input out as it is: that memory is the caller's, not ONNX Runtime's.
     let lent = inputs.iter().any(|input| input.contains(start.as_ptr()));
     let bytes = if lent { aligned_copy(memory.as_ref()) } else { Bytes::from_owner(memory) };

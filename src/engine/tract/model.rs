@@ -23,15 +23,13 @@ impl Model {
             reason: error.to_string(),
         })?;
         let framework = tract_onnx::onnx().with_ignore_output_shapes(true);
-        let proto = framework
-            .proto_model_for_path(path)
-            .map_err(|error| invalid(format!("{error:#}")))?;
+        let proto =
+            framework.proto_model_for_path(path).map_err(|error| invalid(format!("{error:#}")))?;
         let graph = proto.graph.as_ref().ok_or_else(|| invalid("it has no graph".to_owned()))?;
         let signature = signature_of(path, graph)?;
         let folder = path.parent().and_then(Path::to_str);
-        let parsed = framework
-            .parse(&proto, folder)
-            .map_err(|error| invalid(format!("{error:#}")))?;
+        let parsed =
+            framework.parse(&proto, folder).map_err(|error| invalid(format!("{error:#}")))?;
         Ok(Model { graph: parsed.model, signature, node_count: graph.node.len() })
     }
 }

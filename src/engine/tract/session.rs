@@ -89,8 +89,7 @@ impl Session for TractSession {
         let plan = self.plan(&shapes)?;
         let mut values = TVec::new();
         for tensor in inputs.iter().flatten() {
-            let value =
-                to_tract(tensor).map_err(|reason| EngineError::InputsRefused { reason })?;
+            let value = to_tract(tensor).map_err(|reason| EngineError::InputsRefused { reason })?;
             values.push(value.into());
         }
         let results = match catch_unwind(AssertUnwindSafe(|| plan.run(values))) {
