@@ -1,1 +1,7 @@
-//! Text to settings: `file` (as written), `validate` (all problems at once), `triton`.
+//! Text to settings.
+
+mod problem;
+mod section;
+pub mod units;
+mod values;
+pub use problem::{COMMAND_LINE, ConfigProblems, Problem, ProblemKind};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::onnxruntime::OnnxRuntime;
-use super::onnxruntime::library::{Search, search};
+use super::onnxruntime::search::{Search, search};
 use super::tract::Tract;
 use super::{Engine, EngineChoice, EngineError, EngineSettings};
 

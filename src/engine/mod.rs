@@ -5,6 +5,8 @@
 //! `signature` (what it says of itself), `error`, `choose`, and the engines: `onnxruntime` (a library loaded
 //! at run time), `tract` (pure Rust, always there), `scripted` (obeys a script, for tests).
 
+#[cfg(test)]
+mod agreement;
 mod choose;
 mod error;
 pub mod onnxruntime;

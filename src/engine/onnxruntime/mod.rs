@@ -1,6 +1,7 @@
 //! ONNX Runtime through a library that is loaded at run time.
 //!
-//! Reading order: `library` (where it is found, loading it), `session` (a loaded model), `value`
+//! Reading order: `search` (where the library is looked for), `library` (whether it is usable,
+//! loading it), `session` (a loaded model), `value`
 //! (tensors to and from ONNX Runtime), `signature`, `providers` (CUDA and TensorRT), `placement`
 //! (which provider took which nodes), `errors` (its messages to ours).
 
@@ -8,6 +9,7 @@ mod errors;
 pub mod library;
 mod placement;
 mod providers;
+pub mod search;
 mod session;
 mod signature;
 #[cfg(test)]
@@ -20,8 +22,9 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
 use self::errors::open_error;
-use self::library::{Loaded, Search};
+use self::library::Loaded;
 use self::providers::Plan;
+use self::search::Search;
 use super::{Engine, EngineError, ModelSource, Placement, Session, SessionSettings};
 
 /// This engine's name in settings, logs and metrics.

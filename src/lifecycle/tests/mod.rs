@@ -1,0 +1,6 @@
+//! Tests of the parts together: `simulation` turns the crank of catalogue and policy by hand,
+//! `manager` runs the real threads on an engine that does what a model's file says.
+
+mod manager;
+mod simulation;
+mod support;
