@@ -98,7 +98,7 @@ fn classes_come_with_their_labels() {
         "outputs": [{ "name": "y", "parameters": { "classification": 1 } }],
     });
     let response = server.post(INFER, &body.to_string()).json();
-    assert_eq!(response["outputs"][0]["data"], json!(["4:1:dog"]), "{response}");
+    assert_eq!(response["outputs"][0]["data"], json!(["4.0:1:dog"]), "{response}");
 }
 
 #[test]
@@ -107,7 +107,8 @@ fn a_named_version_answers_and_the_highest_otherwise() {
     second.version = 2;
     let models = vec![Model::new("double", Behaviour::Double), second];
     let server = TestServer::start(models, |_| {});
-    let answered = |path: &str| server.post(path, &request(&[1.0, 2.0])).json()["model_version"].clone();
+    let answered =
+        |path: &str| server.post(path, &request(&[1.0, 2.0])).json()["model_version"].clone();
     assert_eq!(answered(INFER), "2");
     assert_eq!(answered("/v2/models/double/versions/1/infer"), "1");
     let unknown = server.post("/v2/models/double/versions/9/infer", &request(&[1.0, 2.0]));
@@ -242,10 +243,8 @@ fn bad_requests_are_told_what_is_wrong() {
 
 #[test]
 fn the_models_own_refusals_and_failures_have_their_statuses() {
-    let models = vec![
-        Model::new("refuses", Behaviour::Refuse),
-        Model::new("fails", Behaviour::Fail),
-    ];
+    let models =
+        vec![Model::new("refuses", Behaviour::Refuse), Model::new("fails", Behaviour::Fail)];
     let server = TestServer::start(models, |_| {});
     let bad = request(&[13.0, 0.0]);
     let refused = server.post("/v2/models/refuses/infer", &bad);
@@ -340,8 +339,10 @@ fn small_responses_and_unasked_ones_are_plain() {
 fn a_body_may_come_in_chunks() {
     let server = double();
     let mut client = server.client();
-    client.send(b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
-                  transfer-encoding: chunked\r\n\r\n");
+    client.send(
+        b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
+                  transfer-encoding: chunked\r\n\r\n",
+    );
     for piece in request(&[1.0, 2.0]).as_bytes().chunks(7) {
         client.send(format!("{:x}\r\n", piece.len()).as_bytes());
         client.send(piece);
@@ -376,8 +377,10 @@ fn limited() -> TestServer {
 fn a_body_over_the_limit_is_refused_before_it_is_sent() {
     let server = limited();
     let mut client = server.client();
-    client.send(b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
-                  content-length: 10001\r\nexpect: 100-continue\r\n\r\n");
+    client.send(
+        b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
+                  content-length: 10001\r\nexpect: 100-continue\r\n\r\n",
+    );
     let response = client.receive();
     assert_eq!(response.status, 413);
     assert_eq!(response.error(), "the body has 10001 bytes, at most 10000 are allowed");
@@ -396,8 +399,10 @@ fn a_client_that_sends_too_much_all_the_same_still_gets_its_answer() {
 fn chunks_over_the_limit_are_refused() {
     let server = limited();
     let mut client = server.client();
-    client.send(b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
-                  transfer-encoding: chunked\r\n\r\n");
+    client.send(
+        b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
+                  transfer-encoding: chunked\r\n\r\n",
+    );
     let chunk = [b"1000\r\n".as_slice(), &[b' '; 0x1000], b"\r\n"].concat();
     for _ in 0..3 {
         client.send(&chunk);

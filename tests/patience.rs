@@ -12,8 +12,7 @@ use crate::support::models::{Behaviour, Gate, Model};
 use crate::support::server::TestServer;
 
 const INFER: &str = "/v2/models/held/infer";
-const BODY: &str =
-    r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
+const BODY: &str = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
 const SHORT: Duration = Duration::from_millis(150);
 
 /// A server of one model whose runs can be held back.
@@ -129,7 +128,9 @@ fn a_silent_client_is_cut_off() {
 #[test]
 fn a_head_that_does_not_end_is_cut_off() {
     let server = hasty();
-    for beginning in ["P", "POST /v2/models/held/infer HTTP/1.1\r\nhost", "GET /metrics HTTP/1.1\r\n"] {
+    for beginning in
+        ["P", "POST /v2/models/held/infer HTTP/1.1\r\nhost", "GET /metrics HTTP/1.1\r\n"]
+    {
         let mut client = server.client();
         client.send(beginning.as_bytes());
         client.expect_end();
@@ -147,7 +148,8 @@ fn a_head_that_does_not_end_is_cut_off() {
 fn a_body_that_does_not_come_is_given_up() {
     let server = hasty();
     let mut client = server.client();
-    client.send(b"POST /v2/models/held/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 90\r\n\r\n{\"in");
+    client
+        .send(b"POST /v2/models/held/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 90\r\n\r\n{\"in");
     let response = client.receive();
     assert_eq!(response.status, 408);
     assert_eq!(response.error(), "the body did not come within 0.15 seconds");
@@ -276,7 +278,8 @@ fn a_unix_socket_serves_and_leaves_no_file() {
 #[test]
 fn an_address_in_use_is_named() {
     let (server, _) = held(|_| {});
-    let settings = onnxd::server::ServerSettings::standard(vec![ListenAddress::Tcp(server.address)]);
-    let refused = TestServer::try_start(settings).expect_err("the port is taken").to_string();
+    let settings =
+        onnxd::server::ServerSettings::standard(vec![ListenAddress::Tcp(server.address)]);
+    let refused = TestServer::try_start(settings).err().expect("the port is taken").to_string();
     assert!(refused.starts_with(&format!("cannot listen on {}", server.address)), "{refused}");
 }

@@ -71,7 +71,13 @@ impl Client {
     }
 
     /// Sends a request with a body of known length.
-    pub fn send_request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+    pub fn send_request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -105,9 +111,9 @@ impl Client {
         }
         let mut response = Response { status, headers, body: Vec::new() };
         if with_body {
-            let length = response.header("content-length").map_or(0, |length| {
-                length.parse().expect("a content length is a number")
-            });
+            let length = response
+                .header("content-length")
+                .map_or(0, |length| length.parse().expect("a content length is a number"));
             response.body = vec![0; length];
             self.reader.read_exact(&mut response.body).expect("the whole body comes");
         }

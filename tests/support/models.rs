@@ -77,11 +77,7 @@ impl Session for ModelSession {
         &self.placement
     }
 
-    fn run(
-        &mut self,
-        inputs: &[Option<Tensor>],
-        _: &[usize],
-    ) -> Result<Vec<Tensor>, EngineError> {
+    fn run(&mut self, inputs: &[Option<Tensor>], _: &[usize]) -> Result<Vec<Tensor>, EngineError> {
         self.gate.pass();
         let input = inputs[0].as_ref().expect("the input is not optional");
         let values = input.to_f32().expect("the input is of 32-bit floats");
@@ -92,7 +88,8 @@ impl Session for ModelSession {
                 Tensor::from_f32(&[rows, 2], &doubled)
             }
             Behaviour::Repeat(times) => {
-                let repeated: Vec<f32> = values.chunks(2).flat_map(|row| row.repeat(times)).collect();
+                let repeated: Vec<f32> =
+                    values.chunks(2).flat_map(|row| row.repeat(times)).collect();
                 Tensor::from_f32(&[rows, 2 * times], &repeated)
             }
             Behaviour::Refuse if values.contains(&13.0) => {
