@@ -1,9 +1,12 @@
-//! What the tests share: the daemon as a process, requests on the wire, and the programs on the
-//! other side.
+//! What the tests share: the daemon as a process or in this one, requests on the wire, and the
+//! programs on the other side.
 
+pub mod client;
 pub mod daemon;
+pub mod models;
 pub mod python;
 pub mod request;
+pub mod server;
 
 use std::path::Path;
 
