@@ -124,7 +124,8 @@ pub(super) fn timeout_milliseconds(value: &DeValue<'_>) -> Read<Option<Duration>
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
     move |value| {
         let text = value.as_str().ok_or_else(|| wrong(value, units::DURATION_FORM))?;
-        let duration = units::parse_duration(text).map_err(|_| wrong(value, units::DURATION_FORM))?;
+        let duration =
+            units::parse_duration(text).map_err(|_| wrong(value, units::DURATION_FORM))?;
         if range.contains(&duration) {
             return Ok(duration);
         }
@@ -242,7 +243,11 @@ mod tests {
         check(count(1..=8), "-1", Err(&format!("{expected}-1")));
         check(count(1..=8), "1.0", Err(&format!("{expected}1.0")));
         check(count(1..=8), "'1'", Err(&format!("{expected}\"1\"")));
-        check(count(1..=8), "99999999999999999999999", Err(&format!("{expected}99999999999999999999999")));
+        check(
+            count(1..=8),
+            "99999999999999999999999",
+            Err(&format!("{expected}99999999999999999999999")),
+        );
         check(small_count(0..=5), "5", Ok(5));
         check(version, "3", Ok(3));
         check(version, "0", Err("expected a version number from 1, got 0"));
