@@ -1,10 +1,12 @@
-//! The one integration binary: each module holds one promise.
+//! The daemon from outside: one binary, a sentence per module.
 
-/// What Debian's and Python's package archives give, fetched by name where it is missing.
-mod packages;
-
+/// Routes, statuses, forms and encodings of HTTP.
+mod http;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
+/// Clients that are slow, silent, greedy or gone, and the end of the server.
+mod patience;
+mod support;
 /// Spans are what the OpenTelemetry protocol's own definitions say they are.
 mod traces;
 /// The systemd units are valid, and leave the daemon no more rights than it needs.

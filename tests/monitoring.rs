@@ -8,7 +8,7 @@ use std::process::Command;
 use onnxd::telemetry::names::{self, Kind};
 use serde_json::Value;
 
-use crate::packages::{run, unpacked_program};
+use crate::support::debian::{run, unpacked_program};
 
 fn config(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use onnxd::telemetry::Outcome;
 use onnxd::telemetry::traces::{RequestEnded, Stages, TraceSettings, Tracer};
 
-use crate::packages::python_with;
-
-const PROTO: &str = "opentelemetry-proto==1.30.0";
+use crate::support::python;
 
 /// Reads a body from stdin with the official definitions, unknown fields refused, and prints
 /// name, parent and duration of each span. Protobuf's JSON wants identities in base64, OTLP's in
@@ -99,8 +97,7 @@ fn the_official_definitions_read_what_is_exported() {
     tracer.finish(trace, &ended);
     assert!(tracer.shutdown(Duration::from_secs(30)));
 
-    let python = python_with("opentelemetry", &[PROTO]);
-    let mut reader = Command::new(python)
+    let mut reader = Command::new(python::interpreter())
         .args(["-c", READER])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::packages::{installed_program, run};
+use crate::support::debian::{installed_program, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

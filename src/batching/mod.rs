@@ -5,9 +5,25 @@
 //! and on which axes), `layout` (inline or instance threads; how many, of how many threads),
 //! `batcher` (what everybody else holds), `instance` (a thread that owns a session).
 
+mod axes;
 mod batcher;
+mod execute;
+mod inline;
+mod instance;
+mod join;
+mod plan;
+mod policy;
+mod queue;
+mod report;
 mod request;
 mod settings;
+mod shared;
+mod split;
+mod strided;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use batcher::{Batcher, SessionOpener};
 pub use request::{Reply, Request, RequestError, Timing};
