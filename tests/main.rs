@@ -2,6 +2,12 @@
 
 /// Routes, statuses, forms and encodings of HTTP.
 mod http;
+/// The alert rules and the dashboard use what the daemon exports, and nothing else.
+mod monitoring;
 /// Clients that are slow, silent, greedy or gone, and the end of the server.
 mod patience;
 mod support;
+/// Spans are what the OpenTelemetry protocol's own definitions say they are.
+mod traces;
+/// The systemd units are valid, and leave the daemon no more rights than it needs.
+mod units;

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod debian;
 pub mod models;
 pub mod python;
 pub mod request;
