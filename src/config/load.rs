@@ -62,8 +62,7 @@ pub fn assemble(
 }
 
 /// The settings of the model in `folder`: from its `model.toml`, else its `config.pbtxt`, else the
-/// daemon's defaults. `folder` may be a bare `.onnx` file, which has no configuration of its own.
-/// Relative paths come back against the folder.
+/// daemon's defaults. Relative paths come back against the folder.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
@@ -71,9 +70,6 @@ pub fn model_settings(
     folder: &Path,
     defaults: &ModelSettings,
 ) -> Result<ModelSettings, ConfigProblems> {
-    if folder.is_file() {
-        return Ok(bare_file_settings(folder, defaults));
-    }
     let (toml, pbtxt) = (folder.join(MODEL_TOML), folder.join(CONFIG_PBTXT));
     let mut settings = match (read_text(&toml)?, read_text(&pbtxt)?) {
         (Some(text), pbtxt) => {
@@ -108,19 +104,6 @@ pub fn model_settings_from_json(
     let mut settings = triton::parse_json("config", json, defaults)?;
     resolve_paths(&mut settings, folder);
     Ok(settings)
-}
-
-/// A bare file shares its folder with others: its caches are called after it.
-fn bare_file_settings(file: &Path, defaults: &ModelSettings) -> ModelSettings {
-    let mut settings = defaults.clone();
-    if let Some(cache) = &mut settings.batching.layout_cache
-        && let (Some(own), Some(name)) = (file.file_name(), cache.file_name())
-    {
-        let (own, name) = (own.to_string_lossy(), name.to_string_lossy());
-        *cache = cache.with_file_name(format!("{own}.{name}"));
-    }
-    resolve_paths(&mut settings, file.parent().unwrap_or(Path::new("")));
-    settings
 }
 
 /// Refuses settings that name files which are not there.

@@ -31,9 +31,9 @@ pub use model::{
 pub use overrides::Overrides;
 pub use problem::{COMMAND_LINE, ConfigProblems, Problem, ProblemKind};
 pub use settings::{
-    DEFAULT_LOG_LEVEL, DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_SHUTDOWN_GRACE, LogFormat,
-    LoggingSettings, ModelLocation, Settings, ShutdownSettings, TraceSettings, parse_log_filter,
-    parse_trace_endpoint,
+    DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_SHUTDOWN_GRACE, DEFAULT_TRACE_RATIO, DEFAULT_TRACE_SERVICE,
+    LoadingSettings, LoggingSettings, Settings, ShutdownSettings, parse_log_level,
+    parse_named_model, parse_trace_endpoint,
 };
 
 #[cfg(test)]

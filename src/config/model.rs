@@ -293,3 +293,11 @@ pub(super) fn resolve_paths(settings: &mut ModelSettings, folder: &Path) {
         *path = folder.join(&*path);
     }
 }
+
+/// Every key that `model.toml` may have, as `section.key`.
+#[cfg(test)]
+pub(super) fn known_model_keys(text: &str) -> std::collections::BTreeSet<String> {
+    let document = Document::new("model.toml", text);
+    document.read(|root| read_model(root, Scope::OneModel, &mut standard_model_settings()));
+    document.asked()
+}
