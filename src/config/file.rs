@@ -22,7 +22,8 @@ use toml::de::DeValue;
 
 // Bounds on what may be written: far above any use, below what would hurt.
 const MOST_ADDRESSES: usize = 64;
-const MOST_NETWORK_THREADS: usize = 256;
+/// Network threads that may be asked for, in the file or on the command line.
+pub const MOST_NETWORK_THREADS: usize = 256;
 const MOST_LOAD_THREADS: usize = 64;
 const MOST_RETRIES: u32 = 1_000;
 const MOST_CONNECTIONS: usize = 1_000_000;

@@ -22,6 +22,7 @@ pub mod units;
 mod validate;
 mod values;
 
+pub use file::MOST_NETWORK_THREADS;
 pub use load::{
     CONFIG_PBTXT, MODEL_TOML, assemble, load, model_settings, model_settings_from_json,
 };
