@@ -37,6 +37,7 @@ const MOST_BYTES: usize = 1 << 50;
 /// What every model gets where nobody says otherwise.
 pub fn standard_model_settings() -> ModelSettings {
     ModelSettings {
+        model_file: None,
         engine: EngineChoice::Auto,
         session: SessionSettings {
             device: DeviceChoice::Auto,
