@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{
-    Overrides, parse_log_level, parse_named_model, parse_trace_endpoint, units,
-};
+use crate::config::{Overrides, parse_log_level, parse_named_model, parse_trace_endpoint, units};
 use crate::engine::{DeviceChoice, EngineChoice};
 use crate::lifecycle::NamedModel;
 use crate::server::ListenAddress;

@@ -62,7 +62,8 @@ pub fn assemble(
 }
 
 /// The settings of the model in `folder`: from its `model.toml`, else its `config.pbtxt`, else the
-/// daemon's defaults. Relative paths come back against the folder.
+/// daemon's defaults. `folder` may be a bare `.onnx` file, which has no configuration of its own.
+/// Relative paths come back against the folder.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
@@ -70,6 +71,9 @@ pub fn model_settings(
     folder: &Path,
     defaults: &ModelSettings,
 ) -> Result<ModelSettings, ConfigProblems> {
+    if folder.is_file() {
+        return Ok(bare_file_settings(folder, defaults));
+    }
     let (toml, pbtxt) = (folder.join(MODEL_TOML), folder.join(CONFIG_PBTXT));
     let mut settings = match (read_text(&toml)?, read_text(&pbtxt)?) {
         (Some(text), pbtxt) => {
@@ -102,8 +106,22 @@ pub fn model_settings_from_json(
     defaults: &ModelSettings,
 ) -> Result<ModelSettings, ConfigProblems> {
     let mut settings = triton::parse_json("config", json, defaults)?;
+    let folder = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
     resolve_paths(&mut settings, folder);
     Ok(settings)
+}
+
+/// A bare file shares its folder with others: its caches are called after it.
+fn bare_file_settings(file: &Path, defaults: &ModelSettings) -> ModelSettings {
+    let mut settings = defaults.clone();
+    if let Some(cache) = &mut settings.batching.layout_cache
+        && let (Some(own), Some(name)) = (file.file_name(), cache.file_name())
+    {
+        let (own, name) = (own.to_string_lossy(), name.to_string_lossy());
+        *cache = cache.with_file_name(format!("{own}.{name}"));
+    }
+    resolve_paths(&mut settings, file.parent().unwrap_or(Path::new("")));
+    settings
 }
 
 /// Refuses settings that name files which are not there.

@@ -33,8 +33,8 @@ pub use overrides::Overrides;
 pub use problem::{COMMAND_LINE, ConfigProblems, Problem, ProblemKind};
 pub use settings::{
     DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_SHUTDOWN_GRACE, DEFAULT_TRACE_RATIO, DEFAULT_TRACE_SERVICE,
-    LoadingSettings, LoggingSettings, Settings, ShutdownSettings, parse_log_level,
-    parse_named_model, parse_trace_endpoint,
+    LoadingSettings, LoggingSettings, Settings, parse_log_level, parse_named_model,
+    parse_trace_endpoint,
 };
 
 #[cfg(test)]

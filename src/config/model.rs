@@ -92,6 +92,9 @@ pub(super) fn read_model(section: &Section<'_>, scope: Scope, settings: &mut Mod
         if let Some(reason) = engine_fault(settings.engine, settings.session.device) {
             section.refuse("device", reason);
         }
+        if let Some(file) = section.get("model_file", text) {
+            settings.model_file = Some(file);
+        }
         read_names(section, settings);
     }
     read_batching(section, &mut settings.batching);

@@ -10,6 +10,7 @@ use crate::lifecycle::{
     DEFAULT_LOAD_RETRIES, DEFAULT_LOAD_RETRY_DELAY, DEFAULT_LOAD_RETRY_DELAY_MAX,
     DEFAULT_LOAD_THREADS, ModelSettings, NamedModel, RetryPolicy,
 };
+use crate::process::StopSettings;
 use crate::server::{DEFAULT_LISTEN, ServerSettings};
 use crate::telemetry::logging::{DEFAULT_LOG_LEVEL, LogFormat, check_level};
 use crate::telemetry::traces::TraceSettings;
@@ -39,7 +40,7 @@ pub struct Settings {
     pub logging: LoggingSettings,
     /// `None`: no traces are sent.
     pub traces: Option<TraceSettings>,
-    pub shutdown: ShutdownSettings,
+    pub shutdown: StopSettings,
 }
 
 impl Settings {
@@ -66,7 +67,7 @@ impl Settings {
                 level: DEFAULT_LOG_LEVEL.to_owned(),
             },
             traces: None,
-            shutdown: ShutdownSettings {
+            shutdown: StopSettings {
                 grace: DEFAULT_SHUTDOWN_GRACE,
                 deadline: DEFAULT_SHUTDOWN_DEADLINE,
             },
@@ -131,15 +132,6 @@ pub fn parse_trace_endpoint(text: &str) -> Result<String, String> {
 pub(super) fn standard_traces(endpoint: String) -> TraceSettings {
     let service_name = DEFAULT_TRACE_SERVICE.to_owned();
     TraceSettings { endpoint, sample_ratio: DEFAULT_TRACE_RATIO, service_name }
-}
-
-/// How the daemon stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShutdownSettings {
-    /// Between readiness turning false and the listener closing: time for balancers to see it.
-    pub grace: Duration,
-    /// From the signal until the process ends, whatever is still running.
-    pub deadline: Duration,
 }
 
 #[cfg(test)]

@@ -269,6 +269,7 @@ fn the_command_line_goes_before_the_file() {
 fn a_models_file_is_read_whole() {
     let actual = model(
         "engine = 'tract'
+        model_file = 'net.onnx'
         device = 'cpu'
         batching = 'force'
         max_batch_size = 64
@@ -309,6 +310,7 @@ fn a_models_file_is_read_whole() {
     .expect("a sound file");
     let mut expected = standard_model_settings();
     expected.engine = EngineChoice::Tract;
+    expected.model_file = Some("net.onnx".to_owned());
     expected.session.device = DeviceChoice::Named(Device::Cpu);
     let batching = &mut expected.batching;
     batching.mode = BatchingMode::Force;
@@ -458,6 +460,19 @@ fn a_models_folder_gives_its_settings() {
 
     let from_request = model_settings_from_json("{\"max_batch_size\": 0}", path, &defaults);
     assert_eq!(from_request.map(|settings| settings.batching.mode), Ok(BatchingMode::Off));
+}
+
+#[test]
+fn a_bare_file_has_the_defaults_and_caches_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("net.onnx");
+    fs::write(&file, "").expect("written");
+    // What lies beside it belongs to somebody else.
+    fs::write(folder.path().join(MODEL_TOML), "max_batch_size = 2").expect("written");
+    let settings = model_settings(&file, &standard_model_settings()).expect("defaults");
+    assert_eq!(settings.batching.max_batch_size, None);
+    let cache = folder.path().join("net.onnx.layout-cache.json");
+    assert_eq!(settings.batching.layout_cache, Some(cache));
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub(super) fn map(
     {
         let root = Fields::new(&notes, message, String::new());
         map_kind(&root);
+        if let Some(file) = root.text("default_model_filename").filter(|file| !file.is_empty()) {
+            settings.model_file = Some(file);
+        }
         map_tensors(&root, &mut settings);
         batching::map(&root, &mut settings.batching);
         accelerators::map(&root, &mut settings);
@@ -73,14 +76,6 @@ fn map_kind(root: &Fields<'_>) {
     if root.has("ensemble_scheduling") {
         let reason = "ensembles cannot be served: expected a single ONNX model";
         root.refuse("ensemble_scheduling", reason);
-    }
-    if let Some(file) = root.text("default_model_filename")
-        && !file.is_empty()
-        && file != crate::repository::MODEL_FILE
-    {
-        let reason =
-            format!("{file:?} is not looked for: expected {:?}", crate::repository::MODEL_FILE);
-        root.refuse("default_model_filename", reason);
     }
 }
 
