@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(shapes(image(), Some(0), &[5, 48, 192])[..], [1, 3, 48, 192]);
         assert_eq!(shapes(image(), Some(0), &[5, 3, 48, 192])[..], [1, 3, 48, 192]);
         assert_eq!(shapes(spec("x", "2,batch,128"), Some(1), &[])[..], [2, 1, 128]);
-        assert_eq!(shapes(spec("x", ""), None, &[])[..], []);
+        assert!(shapes(spec("x", ""), None, &[]).is_empty());
         let open = TensorSpec { shape: None, ..spec("x", "") };
         assert_eq!(shapes(open, Some(0), &[4, 6])[..], [1, 6]);
     }

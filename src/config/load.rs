@@ -57,6 +57,8 @@ pub fn assemble(
         problems = document.into_problems();
     }
     overrides.apply(&mut settings);
+    // Each network thread runs short models itself: with a session each they need not wait.
+    settings.model_defaults.batching.inline_sessions = settings.server.network_threads;
     problems.extend(validate(&source, &settings));
     ConfigProblems::none_or(problems, settings)
 }

@@ -80,7 +80,7 @@ fn the_shipped_files_have_every_key() {
     let text = with_examples(ONNXD_TOML);
     assert_eq!(written_keys(&text, &[]), known_keys(&text));
     let text = with_examples(EXAMPLE_MODEL_TOML);
-    let open = ["axes", "padding", "labels", "warm_up.shapes"];
+    let open = ["axes", "padding", "labels", "sample_shapes", "warm_up.shapes"];
     let known = known_model_keys(&text);
     let is_own = |key: &&String| !open.iter().any(|open| key.starts_with(&format!("{open}.")));
     assert_eq!(written_keys(&text, &open), known.iter().filter(is_own).cloned().collect());
@@ -293,6 +293,8 @@ fn a_models_file_is_read_whole() {
         [versions]
         policy = 'specific'
         numbers = [2, 4]
+        [sample_shapes]
+        ids = [16]
         [labels]
         y = 'labels.txt'
         [cuda]
@@ -332,6 +334,7 @@ fn a_models_file_is_read_whole() {
         PaddedAxis { input: "a.b".to_owned(), axis: 2, value: -1.5 },
         PaddedAxis { input: "ids".to_owned(), axis: 1, value: 0.0 },
     ];
+    batching.sample_shapes.insert("ids".to_owned(), vec![16]);
     expected.versions = VersionPolicy::Specific(vec![2, 4]);
     expected.labels.insert("y".to_owned(), PathBuf::from("labels.txt"));
     expected.session.cuda.memory_limit_bytes = Some(2 << 30);
@@ -370,10 +373,6 @@ fn every_problem_of_a_models_file_has_its_sentence() {
         (
             "engine = 'tract'\ndevice = 'tensorrt:1'",
             "device: engine tract runs on the CPU only: tensorrt:1 needs engine onnxruntime",
-        ),
-        (
-            "instances = { layout = 'inline', count = 2 }",
-            "instances.layout: layout \"inline\" has one instance: expected count = 1 or \"auto\"",
         ),
         (
             "axes.x = 'first'",
@@ -471,7 +470,7 @@ fn a_bare_file_has_the_defaults_and_caches_of_its_own() {
     fs::write(folder.path().join(MODEL_TOML), "max_batch_size = 2").expect("written");
     let settings = model_settings(&file, &standard_model_settings()).expect("defaults");
     assert_eq!(settings.batching.max_batch_size, None);
-    let cache = folder.path().join("net.onnx.layout-cache.json");
+    let cache = folder.path().join("net.onnx.layout-cache.toml");
     assert_eq!(settings.batching.layout_cache, Some(cache));
 }
 

@@ -74,6 +74,7 @@ fn a_usual_configuration_is_honoured_whole() {
     batching.max_queue_size = 64;
     batching.instances = Some(2);
     batching.threads = Some(3);
+    batching.sample_shapes.insert("x".to_owned(), vec![3, 224, 224]);
     expected.session.device = DeviceChoice::Named(Device::Cuda(1));
     expected.session.cuda.memory_limit_bytes = Some(1 << 32);
     expected.versions = VersionPolicy::Specific(vec![2, 5]);
@@ -81,6 +82,20 @@ fn a_usual_configuration_is_honoured_whole() {
     let shapes = [("x".to_owned(), vec![3, 224, 224])].into();
     expected.warm_up = vec![WarmUp { batch_size: 4, count: 10, shapes }];
     assert_eq!(actual, expected);
+}
+
+#[test]
+fn fixed_sizes_of_inputs_serve_as_samples() {
+    let table = [
+        ("input { name: 'x' dims: [ 3, 4 ] }", Some(vec![3, 4])),
+        ("input { name: 'x' dims: [ -1, 4 ] }", None),
+        ("input { name: 'x' dims: [ 1 ] reshape { shape: [ ] } }", None),
+        ("input { name: 'x' }", None),
+    ];
+    for (text, expected) in table {
+        let shapes = settings(text).batching.sample_shapes;
+        assert_eq!(shapes.get("x"), expected.as_ref(), "{text}");
+    }
 }
 
 #[test]
@@ -285,7 +300,7 @@ fn every_wrong_field_is_told_at_once() {
         "f:5: input.data_type: expected TYPE_INVALID, TYPE_BOOL, TYPE_UINT8, TYPE_UINT16, \
          TYPE_UINT32, TYPE_UINT64, TYPE_INT8, TYPE_INT16, TYPE_INT32, TYPE_INT64, TYPE_FP16, \
          TYPE_FP32, TYPE_FP64, TYPE_STRING, TYPE_BF16, got TYPE_FP8",
-        "f:5: input.dims: expected a whole number from -1 to 9223372036854775807, got -2",
+        "f:5: input.dims: expected a whole number from -1 to 4294967295, got -2",
         "f:5: input.name: expected a quoted text, got 1",
         "f:6: dynamic_batching.preferred_batch_size: expected a whole number from 1 to 65536, got 0",
         "f:6: dynamic_batching.default_priority_level: 2 is beyond the 1 priority_levels",
