@@ -1,5 +1,8 @@
 //! What a batcher has to say in the log. One function per event, called from where it happens.
 
+use super::Layout;
+use super::verdict::Verdict;
+
 /// Log lines of one batcher.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Report {}
@@ -30,10 +33,27 @@ impl Report {
         tracing::debug!(requests, %error, "a batch failed and is run one by one");
     }
 
+    /// What the proof found.
+    pub fn verdict(&self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Proven | Verdict::Off | Verdict::NoBatchAxis => {}
+            Verdict::Forced { doubt: None } => {}
+            Verdict::Forced { doubt: Some(doubt) } => self.forced(doubt),
+            Verdict::Differs { .. } | Verdict::Unproven { .. } => {
+                self.unbatched(&verdict.to_string());
+            }
+        }
+    }
+
+    /// Where runs happen.
+    pub fn layout(&self, layout: &Layout) {
+        tracing::info!(?layout, "layout chosen");
+    }
+
     /// Runs have become too long for a network thread.
-    pub fn moved_to_threads(&self, run: std::time::Duration, instances: usize) {
+    pub fn moved_to_threads(&self, run: std::time::Duration, layout: &Layout) {
         let run_us = run.as_micros();
-        tracing::info!(run_us, instances, "runs moved from network threads to instances");
+        tracing::info!(run_us, ?layout, "runs moved from network threads to instances");
     }
 
     /// The move to instance threads failed; runs stay where they are.

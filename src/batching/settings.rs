@@ -1,5 +1,6 @@
 //! What an operator decides about one model's batching, and what was found out about it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,26 @@ pub struct BatchingSettings {
     pub threads: Option<usize>,
     /// Where the measured layout is kept between starts; `None` keeps nothing.
     pub layout_cache: Option<PathBuf>,
+    /// What tells the model file from any other, such as its digest: a layout measured for
+    /// another is not taken from the cache. Empty keeps nothing.
+    pub layout_key: String,
+    /// Sessions of a version that is run inline: one per network thread lets them run at once.
+    pub inline_sessions: usize,
+    /// Shapes of made-up inputs for proof and measurement, by input: the whole shape, or a size
+    /// for every open axis in order, with or without the batch axis. What is not named is
+    /// guessed.
+    pub sample_shapes: BTreeMap<String, Vec<usize>>,
+    /// Runs before the version is ready, on each of its sessions.
+    pub warm_up: Vec<WarmUpRuns>,
+}
+
+/// Runs of one batch size and shape before a version is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmUpRuns {
+    pub batch_size: usize,
+    pub count: usize,
+    /// As [`BatchingSettings::sample_shapes`], and before them.
+    pub shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl BatchingSettings {
@@ -100,6 +121,10 @@ impl BatchingSettings {
             instances: None,
             threads: None,
             layout_cache: None,
+            layout_key: String::new(),
+            inline_sessions: 1,
+            sample_shapes: BTreeMap::new(),
+            warm_up: Vec::new(),
         }
     }
 }
