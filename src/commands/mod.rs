@@ -1,3 +1,4 @@
 //! One file per subcommand; the only place where the parts meet.
 
+pub mod models;
 pub mod runtime;
