@@ -2,9 +2,12 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `error`, and the engines: `onnxruntime` (a library loaded
+//! `signature` (what it says of itself), `error`, `choose`, and the engines: `onnxruntime` (a library loaded
 //! at run time), `tract` (pure Rust, always there), `scripted` (obeys a script, for tests).
 
+#[cfg(test)]
+mod agreement;
+mod choose;
 mod error;
 pub mod onnxruntime;
 pub mod scripted;
@@ -12,6 +15,7 @@ mod settings;
 mod signature;
 pub mod tract;
 
+pub use choose::{choose, choose_from};
 pub use error::EngineError;
 pub use settings::{
     CudaSettings, Device, DeviceChoice, EngineChoice, EngineSettings, ModelSource, Precision,

@@ -1,14 +1,54 @@
 //! What a session says of itself.
 
-use crate::tensor::TensorSpec;
+use crate::tensor::{Tensor, TensorSpec};
 
-use super::Device;
+use super::{Device, EngineError};
 
-/// A model's inputs and outputs, in the file's order.
+/// A model's inputs and outputs, each in the file's order; inputs that a request may leave out
+/// come after those it may not.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
+}
+
+impl Signature {
+    /// Whether a session may be run so: one entry per input, each of the input's type and of a
+    /// shape that it admits, nothing left out that has no default, and outputs that exist.
+    ///
+    /// # Errors
+    /// Names the input or output and what was expected of it.
+    pub fn check_run(
+        &self,
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+    ) -> Result<(), EngineError> {
+        let refused = |reason: String| Err(EngineError::InputsRefused { reason });
+        if inputs.len() != self.inputs.len() {
+            let (expected, actual) = (self.inputs.len(), inputs.len());
+            return refused(format!("the model has {expected} inputs, {actual} came"));
+        }
+        for (spec, tensor) in self.inputs.iter().zip(inputs) {
+            match tensor {
+                None if spec.optional => {}
+                None => return refused(format!("input {:?} is missing", spec.name)),
+                Some(tensor) if tensor.data_type() != spec.data_type => {
+                    let (expected, actual) = (spec.data_type, tensor.data_type());
+                    return refused(format!("input {:?} is {expected}, not {actual}", spec.name));
+                }
+                Some(tensor) if !spec.admits(tensor.shape()) => {
+                    let (expected, actual) = (spec.shape_text(), tensor.shape());
+                    let name = &spec.name;
+                    return refused(format!("input {name:?} has shape {expected}, not {actual:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        match outputs.iter().find(|&&index| index >= self.outputs.len()) {
+            Some(index) => refused(format!("the model has no output {index}")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How many nodes one provider took.

@@ -39,6 +39,8 @@ pub struct ActiveModel {
     pub versions: BTreeMap<u64, Arc<ActiveVersion>>,
     /// Why nothing serves, where nothing does.
     pub reason: String,
+    /// Versions that are on their way or failed, and why they do not serve.
+    pub unready: BTreeMap<u64, String>,
 }
 
 /// The table.
@@ -72,9 +74,41 @@ impl ActiveModels {
             }),
             Some(text) => {
                 let number = text.parse::<u64>().map_err(|_| unknown_version(text))?;
-                entry.versions.get(&number).cloned().ok_or_else(|| unknown_version(text))
+                if let Some(version) = entry.versions.get(&number) {
+                    return Ok(version.clone());
+                }
+                Err(match entry.unready.get(&number) {
+                    Some(reason) => {
+                        LookupError::NotReady { model: model.to_owned(), reason: reason.clone() }
+                    }
+                    None => unknown_version(text),
+                })
             }
         }
+    }
+
+    /// A table of versions that nobody manages: what tools and tests serve from.
+    pub fn of(versions: Vec<ActiveVersion>) -> ActiveModels {
+        let mut table: HashMap<String, ActiveModel> = HashMap::new();
+        for version in versions.into_iter().map(Arc::new) {
+            let entry = table.entry(version.model.clone()).or_default();
+            entry.versions.insert(version.number, version);
+            entry.current = entry.versions.values().next_back().cloned();
+        }
+        ActiveModels { table: ArcSwap::from_pointee(table) }
+    }
+
+    /// Replaces the entries of some models at once; `None` takes one out. Only the manager calls
+    /// it: two at the same time would lose one's changes.
+    pub(super) fn replace(&self, changes: Vec<(String, Option<ActiveModel>)>) {
+        let mut table = HashMap::clone(&self.table.load());
+        for (name, entry) in changes {
+            match entry {
+                Some(entry) => table.insert(name, entry),
+                None => table.remove(&name),
+            };
+        }
+        self.table.store(Arc::new(table));
     }
 
     /// A snapshot of the whole table, for listings.

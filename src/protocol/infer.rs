@@ -5,6 +5,13 @@ use smallvec::SmallVec;
 
 use crate::tensor::Tensor;
 
+/// Name of the HTTP header that tells where the JSON ends and the binary tensors begin.
+pub const HEADER_LENGTH_HEADER: &str = "inference-header-content-length";
+/// Content type of JSON alone.
+pub const CONTENT_TYPE_JSON: &str = "application/json";
+/// Content type of JSON with binary tensors behind it.
+pub const CONTENT_TYPE_BINARY: &str = "application/octet-stream";
+
 /// Value of a request's, input's or output's `parameters` entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParameterValue {
@@ -31,6 +38,20 @@ pub struct InferRequest {
     pub outputs: SmallVec<[RequestedOutput; 2]>,
     /// All outputs in binary, unless one says otherwise itself.
     pub binary_data_output: bool,
+}
+
+impl InferRequest {
+    /// Whether the answer's output at `position` goes out in binary: in the order of `outputs`,
+    /// or of the model where the request names none.
+    pub fn binary_output(&self, position: usize) -> bool {
+        let own = self.outputs.get(position).and_then(|output| output.binary);
+        own.unwrap_or(self.binary_data_output)
+    }
+
+    /// How many classes of the output at `position` are asked for; 0 asks for the tensor itself.
+    pub fn classification(&self, position: usize) -> usize {
+        self.outputs.get(position).map_or(0, |output| output.classification)
+    }
 }
 
 /// One input of a request.
@@ -74,4 +95,16 @@ pub struct Body {
     pub parts: SmallVec<[Bytes; 2]>,
     /// Value of `Inference-Header-Content-Length`; `None` where the body is plain JSON.
     pub header_length: Option<usize>,
+}
+
+impl Body {
+    /// Value of `Content-Type`.
+    pub fn content_type(&self) -> &'static str {
+        if self.header_length.is_some() { CONTENT_TYPE_BINARY } else { CONTENT_TYPE_JSON }
+    }
+
+    /// Bytes of all parts.
+    pub fn byte_size(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
 }

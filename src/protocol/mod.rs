@@ -2,13 +2,40 @@
 //! tensors, and TensorFlow Serving's v1. No sockets, no models: what a decoder must know of the
 //! model comes as [`TensorSpec`](crate::tensor::TensorSpec)s.
 //!
-//! Reading order: `infer` (the values), `json` (the request's JSON and its numbers), `binary`
-//! (the tensor extension and the raw form), `respond` side in the same two, `v1`, `error`.
+//! Reading order: `infer` (the values), `decode` (a body to a request), `header` (its JSON),
+//! `parameters`, `binary` (the tensors behind the JSON, and the raw form), `json` (tokens and
+//! numbers), `resolve` (against the model's signature), `classify`, `encode` (a response to a
+//! body), `v1` (TensorFlow Serving), `v2` (the protocol's other documents), `error`.
 
+mod binary;
+mod classify;
+mod decode;
+mod encode;
 mod error;
+mod header;
 mod infer;
+mod json;
+mod parameters;
+mod resolve;
+pub mod v1;
+pub mod v2;
 
+pub use classify::classify;
+pub use decode::{HeaderMemo, decode_infer, parse_header_length};
+pub use encode::encode_infer;
 pub use error::ProtocolError;
 pub use infer::{
-    Body, InferInput, InferRequest, InferResponse, OutputTensor, ParameterValue, RequestedOutput,
+    Body, CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, HEADER_LENGTH_HEADER, InferInput, InferRequest,
+    InferResponse, OutputTensor, ParameterValue, RequestedOutput,
 };
+pub use resolve::{resolve_inputs, resolve_outputs};
+
+/// What a decoder takes at most. The body's length is limited where it is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Brackets that may be open at once in a request's JSON; more than 512 are never taken.
+    pub max_json_depth: usize,
+}
+
+#[cfg(test)]
+mod tests;

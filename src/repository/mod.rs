@@ -1,1 +1,18 @@
-//! Models on disk.
+//! Models on disk: where a model's versions lie and what is said about them beside the file.
+//!
+//! Nothing here opens a model or changes one. Reading order: `layout` (folders to models and
+//! versions), `digest` (SHA-256 of a file), `manifest` (what a version's `manifest.toml` says),
+//! `error`.
+
+mod digest;
+mod error;
+mod layout;
+mod manifest;
+
+pub use digest::{Digest, digest_file};
+pub use error::RepositoryError;
+pub use layout::{
+    MODEL_FILE, ModelFiles, ModelPlace, Problem, Repository, VersionFiles, check_name, place_model,
+    read_model, read_repository,
+};
+pub use manifest::{Golden, MANIFEST_FILE, Manifest, read_manifest, verify_digests};

@@ -18,6 +18,12 @@ pub const DEFAULT_MAX_JSON_DEPTH: usize = 64;
 pub const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client must deliver its request's body within this.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection on which nothing moves is closed after this: longer than the 60 s after which
+/// usual load balancers close theirs, so that they close first and no request meets a closing
+/// connection.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// `Retry-After` of 429 and 503: a queue or a load rarely takes longer to ease.
+pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// One network thread serves 60,000 small requests a second; more threads split the batches.
 pub const DEFAULT_NETWORK_THREADS: usize = 1;
 
@@ -62,10 +68,31 @@ pub struct ServerSettings {
     pub max_json_depth: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+    /// Without a request, or without taking what is written to it, a connection lives this long.
+    pub idle_timeout: Duration,
     /// `Retry-After` of 429 and 503.
     pub retry_after: Duration,
     /// Whether `load` and `unload` are allowed over HTTP.
     pub allow_repository_control: bool,
     /// Whether `/metrics` carries Triton's `nv_*` names too.
     pub triton_metrics: bool,
+}
+
+impl ServerSettings {
+    /// What a daemon without any configuration gets, listening at `listen`.
+    pub fn standard(listen: Vec<ListenAddress>) -> ServerSettings {
+        ServerSettings {
+            listen,
+            network_threads: DEFAULT_NETWORK_THREADS,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_json_depth: DEFAULT_MAX_JSON_DEPTH,
+            header_timeout: DEFAULT_HEADER_TIMEOUT,
+            body_timeout: DEFAULT_BODY_TIMEOUT,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            retry_after: DEFAULT_RETRY_AFTER,
+            allow_repository_control: false,
+            triton_metrics: false,
+        }
+    }
 }

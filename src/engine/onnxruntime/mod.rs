@@ -1,1 +1,128 @@
 //! ONNX Runtime through a library that is loaded at run time.
+//!
+//! Reading order: `search` (where the library is looked for), `library` (whether it is usable,
+//! loading it), `session` (a loaded model), `value`
+//! (tensors to and from ONNX Runtime), `signature`, `providers` (CUDA and TensorRT), `placement`
+//! (which provider took which nodes), `errors` (its messages to ours).
+
+mod errors;
+pub mod library;
+mod placement;
+mod providers;
+pub mod search;
+mod session;
+mod signature;
+#[cfg(test)]
+pub mod testing;
+mod value;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ort::session::Session as OrtSession;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+
+use self::errors::open_error;
+use self::library::Loaded;
+use self::providers::Plan;
+use self::search::Search;
+use super::{Engine, EngineError, ModelSource, Placement, Session, SessionSettings};
+
+/// This engine's name in settings, logs and metrics.
+pub const NAME: &str = "onnxruntime";
+
+/// ONNX Runtime, loaded.
+pub struct OnnxRuntime {
+    loaded: Loaded,
+}
+
+impl OnnxRuntime {
+    /// Loads the library that a search found.
+    ///
+    /// # Errors
+    /// None was found, or it cannot be used.
+    pub fn load(search: &Search) -> Result<OnnxRuntime, EngineError> {
+        Ok(OnnxRuntime { loaded: library::load(search)? })
+    }
+
+    fn open_with(
+        &self,
+        source: &ModelSource,
+        settings: &SessionSettings,
+        plan: &Plan,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        let path = &source.path;
+        let mut builder = self.builder(settings).map_err(|error| open_error(path, &error))?;
+        builder = plan.register(builder)?;
+        // `ort` panics at types that its bindings do not list; such a model is only unsupported.
+        let session = catch_unwind(AssertUnwindSafe(|| builder.commit_from_file(path)))
+            .map_err(|_| EngineError::ModelInvalid {
+                path: path.clone(),
+                reason: "it has inputs or outputs of types that are not known".to_owned(),
+            })?
+            .map_err(|error| plan.explain(open_error(path, &error)))?;
+        let signature = signature::signature_of(path, &session)?;
+        let placement = Placement {
+            engine: NAME,
+            engine_version: self.loaded.version.clone(),
+            device: plan.device,
+            nodes: placement::nodes_by_provider(&session),
+            fallback_reason: plan.fallback_reason.clone(),
+        };
+        plan.check_placement(&placement)?;
+        let session = session::OnnxSession::new(session.inner(), signature, placement)
+            .map_err(|error| open_error(path, &error))?;
+        Ok(Box::new(session))
+    }
+
+    fn builder(&self, settings: &SessionSettings) -> Result<SessionBuilder, ort::Error> {
+        let builder = OrtSession::builder(&self.loaded.environment)?
+            // Only what is asked for by name: no provider is to be found "automatically".
+            .with_auto_device(AutoDevicePolicy::PreferCPU)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(settings.threads.max(1))?
+            .with_inter_threads(1)?
+            .with_parallel_execution(false)?
+            // A thread that spins between two operators takes the processor from another
+            // instance, or from the network thread.
+            .with_config_entry("session.intra_op.allow_spinning", "0")?
+            .with_config_entry("session.inter_op.allow_spinning", "0")?
+            .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+        Ok(builder)
+    }
+}
+
+impl Engine for OnnxRuntime {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        &self.loaded.version
+    }
+
+    fn open(
+        &self,
+        source: &ModelSource,
+        settings: &SessionSettings,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        let readable = std::fs::File::open(&source.path);
+        if let Err(error) = readable {
+            let reason = error.to_string();
+            return Err(EngineError::ModelUnreadable { path: source.path.clone(), reason });
+        }
+        let machine = providers::Machine::probe(&self.loaded.path);
+        let mut refused: Option<String> = None;
+        for mut plan in providers::plans(settings, &machine)? {
+            if plan.fallback_reason.is_none() {
+                plan.fallback_reason = refused.take();
+            }
+            match self.open_with(source, settings, &plan) {
+                Err(EngineError::DeviceUnavailable { device, reason }) if plan.may_fall_back => {
+                    refused = Some(format!("{device}: {reason}"));
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last plan never falls back: the loop returns there")
+    }
+}

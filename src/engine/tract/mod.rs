@@ -1,1 +1,58 @@
 //! tract: pure Rust, always there.
+
+mod model;
+mod session;
+mod value;
+
+use self::model::Model;
+use self::session::TractSession;
+use super::{
+    Device, DeviceChoice, Engine, EngineError, ModelSource, NodePlacement, Placement, Session,
+    SessionSettings,
+};
+
+/// This engine's name in settings, logs and metrics.
+pub const NAME: &str = "tract";
+
+/// The version of tract in `Cargo.lock`, which it does not tell at run time.
+const VERSION: &str = "0.23.9";
+
+/// The engine that is compiled in. It runs on the CPU, one thread a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tract;
+
+impl Engine for Tract {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        VERSION
+    }
+
+    fn open(
+        &self,
+        source: &ModelSource,
+        settings: &SessionSettings,
+    ) -> Result<Box<dyn Session>, EngineError> {
+        if let DeviceChoice::Named(device @ (Device::Cuda(_) | Device::TensorRt(_))) =
+            settings.device
+        {
+            return Err(EngineError::DeviceUnavailable {
+                device: device.to_string(),
+                reason: "tract runs on the CPU only; ONNX Runtime is needed: \
+                         run `onnxd runtime install --cuda`"
+                    .to_owned(),
+            });
+        }
+        let model = Model::read(&source.path)?;
+        let placement = Placement {
+            engine: NAME,
+            engine_version: VERSION.to_owned(),
+            device: Device::Cpu,
+            nodes: vec![NodePlacement { provider: NAME.to_owned(), nodes: model.node_count }],
+            fallback_reason: None,
+        };
+        Ok(Box::new(TractSession::new(model, placement)?))
+    }
+}

@@ -1,0 +1,148 @@
+//! From nothing to a library in place.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::TempDir;
+
+use super::archive::{LIBRARY, extract};
+use super::package::{Package, sha256_of};
+use crate::engine::onnxruntime::library::version_of;
+use crate::engine::onnxruntime::search::install_root;
+
+/// The file whose presence makes a build a CUDA build.
+const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
+
+/// What to install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallOptions {
+    /// The build with CUDA and TensorRT.
+    pub cuda: bool,
+    /// A wheel, `.tgz`, `.deb` or library to install from, instead of a download.
+    pub from: Option<PathBuf>,
+    /// The folder that gets a folder per version; `None` is where the daemon looks.
+    pub root: Option<PathBuf>,
+}
+
+/// Installs ONNX Runtime; says on stderr what it does and on stdout where the library is.
+///
+/// Nothing is left half done: the library is unpacked and tried beside its place, then moved.
+///
+/// # Errors
+/// No `pip`, no network, a wrong digest, an archive without the library, a library that this
+/// machine or program cannot use, or a disk that is full; each says what to do.
+pub fn install(options: &InstallOptions) -> Result<()> {
+    let library = install_library(options)?;
+    println!("{}", library.display());
+    Ok(())
+}
+
+/// [`install`] without the output on stdout: the library's path.
+///
+/// # Errors
+/// As `install`.
+pub fn install_library(options: &InstallOptions) -> Result<PathBuf> {
+    let root = match &options.root {
+        Some(root) => root.clone(),
+        None => install_root().context(
+            "no place to install to: neither XDG_DATA_HOME nor HOME is set to an absolute path",
+        )?,
+    };
+    fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    match &options.from {
+        Some(file) => from_file(file, options.cuda, &root),
+        None => from_index(options.cuda, &root),
+    }
+}
+
+fn from_index(cuda: bool, root: &Path) -> Result<PathBuf> {
+    let package = Package::for_machine(std::env::consts::ARCH, cuda)?;
+    if let Some(library) = already_there(root, package.version, cuda) {
+        eprintln!("ONNX Runtime {} is already installed", package.version);
+        return Ok(library);
+    }
+    eprintln!("downloading {} {}", package.name, package.version);
+    let downloads = scratch(root)?;
+    let wheel = package.download(downloads.path())?;
+    from_file(&wheel, cuda, root)
+}
+
+fn from_file(file: &Path, cuda: bool, root: &Path) -> Result<PathBuf> {
+    let folder = scratch(root)?;
+    let progress = progress_bar(file)?;
+    extract(file, folder.path(), &progress)?;
+    progress.finish_and_clear();
+    let version = version_of(&folder.path().join(LIBRARY))
+        .map_err(|reason| anyhow::anyhow!("{}: {reason}", file.display()))?;
+    let has_cuda = folder.path().join(CUDA_PROVIDER).exists();
+    if cuda && !has_cuda {
+        bail!("{}: --cuda was given, but there is no {CUDA_PROVIDER} in it", file.display());
+    }
+    if let Some(library) = already_there(root, &version, has_cuda) {
+        if sha256_of(&library)? == sha256_of(&folder.path().join(LIBRARY))? {
+            eprintln!("ONNX Runtime {version} is already installed");
+            return Ok(library);
+        }
+    }
+    let library = put_in_place(folder, &root.join(&version))?;
+    eprintln!("installed ONNX Runtime {version}{}", if has_cuda { " with CUDA" } else { "" });
+    Ok(library)
+}
+
+/// The installed library of that version; a CUDA build does for a CPU build as well.
+fn already_there(root: &Path, version: &str, cuda: bool) -> Option<PathBuf> {
+    let folder = root.join(version);
+    let library = folder.join(LIBRARY);
+    let fits = library.is_file() && (!cuda || folder.join(CUDA_PROVIDER).is_file());
+    // A library that cannot be used is no reason not to install one that can.
+    (fits && version_of(&library).is_ok()).then_some(library)
+}
+
+/// A folder beside the final one, on the same file system, removed when it is not kept.
+fn scratch(root: &Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(".install-")
+        .tempdir_in(root)
+        .with_context(|| format!("creating a folder in {}", root.display()))
+}
+
+fn put_in_place(folder: TempDir, place: &Path) -> Result<PathBuf> {
+    let moving = || format!("moving the library to {}", place.display());
+    make_readable(folder.path()).with_context(moving)?;
+    // A folder that is there is moved aside first: a daemon that runs from it keeps its files.
+    let old = scratch(place.parent().context("the place has a parent: it is below the root")?)?;
+    match fs::rename(place, old.path().join("old")) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(moving),
+    }
+    fs::rename(folder.path(), place).with_context(moving)?;
+    // Its name is gone, so there is nothing left to remove.
+    let _ = folder.keep();
+    Ok(place.join(LIBRARY))
+}
+
+/// Temporary folders are private; what is installed may serve other users.
+fn make_readable(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in fs::read_dir(folder)? {
+        fs::set_permissions(entry?.path(), fs::Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+fn progress_bar(file: &Path) -> Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        eprintln!("unpacking {}", file.display());
+        return Ok(ProgressBar::hidden());
+    }
+    let style = ProgressStyle::with_template("unpacking {msg} {bytes} {spinner}")
+        .context("the template of the progress bar")?;
+    let bar = ProgressBar::no_length().with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
+}

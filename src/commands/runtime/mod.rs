@@ -1,0 +1,12 @@
+//! `onnxd runtime`: puts ONNX Runtime in place, and shows where it is looked for.
+//!
+//! Reading order: `install` (from nothing to a library in place), `package` (which packages are
+//! pinned, and `pip`), `archive` (wheels, tarballs, Debian packages to library files), `show`.
+
+mod archive;
+mod install;
+mod package;
+mod show;
+
+pub use install::{InstallOptions, install, install_library};
+pub use show::show;

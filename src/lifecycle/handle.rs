@@ -1,0 +1,170 @@
+//! How others speak to the manager: commands in, one reply each.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::manager::Message;
+use super::{IndexEntry, LoadError, LoadOverrides, ManageError, ReconfigureError, ServedModels};
+
+/// How loading one model ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadOutcome {
+    /// Its name, or its path where it has none.
+    pub model: String,
+    /// Whether it was named one by one (`--model`), not found in a repository.
+    pub named: bool,
+    /// The desired versions that serve.
+    pub ready: Vec<u64>,
+    /// Why others do not; without a version where the model could not even be looked at.
+    pub failures: Vec<(Option<u64>, LoadError)>,
+}
+
+/// How the stop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Every version had answered its last request and was freed before the deadline.
+    pub drained: bool,
+    /// Model and version of what was not.
+    pub unfinished: Vec<(String, u64)>,
+}
+
+/// What the manager may be asked for. The receiver of each reply waits for it; where it is
+/// dropped, the command is obeyed all the same.
+pub(super) enum Command {
+    Load {
+        model: String,
+        overrides: LoadOverrides,
+        reply: oneshot::Sender<Result<(), ManageError>>,
+    },
+    Unload {
+        model: String,
+        reply: oneshot::Sender<Result<(), ManageError>>,
+    },
+    Index {
+        reply: oneshot::Sender<Vec<IndexEntry>>,
+    },
+    InitialLoads {
+        reply: oneshot::Sender<Vec<LoadOutcome>>,
+    },
+    Reconfigure {
+        served: ServedModels,
+        reply: oneshot::Sender<Result<Vec<LoadOutcome>, ReconfigureError>>,
+    },
+    Stop {
+        deadline: Instant,
+        reply: oneshot::Sender<StopReport>,
+    },
+}
+
+/// How others speak to the manager. Cheap to clone.
+#[derive(Clone)]
+pub struct ManagerHandle {
+    /// Bounded; a command that finds it full is refused, never waited for.
+    sender: SyncSender<Message>,
+}
+
+/// Why a command did not reach the manager.
+enum SendError {
+    Busy,
+    Stopping,
+}
+
+impl ManagerHandle {
+    pub(super) fn new(sender: SyncSender<Message>) -> ManagerHandle {
+        ManagerHandle { sender }
+    }
+
+    /// Loads or reloads a model; returns when it serves or failed. A failed reload leaves what
+    /// served before.
+    ///
+    /// # Errors
+    /// As [`ManageError`] says.
+    pub async fn load(&self, model: &str, overrides: LoadOverrides) -> Result<(), ManageError> {
+        let name = model.to_owned();
+        let command = |reply| Command::Load { model: name, overrides, reply };
+        self.ask(command).await.unwrap_or_else(|error| Err(not_sent(model, &error)))
+    }
+
+    /// Takes a model out of service; returns when no new request reaches it, without waiting for
+    /// its memory to be freed.
+    ///
+    /// # Errors
+    /// As [`ManageError`] says. Unloading what is not loaded is a success.
+    pub async fn unload(&self, model: &str) -> Result<(), ManageError> {
+        let name = model.to_owned();
+        let command = |reply| Command::Unload { model: name, reply };
+        self.ask(command).await.unwrap_or_else(|error| Err(not_sent(model, &error)))
+    }
+
+    /// Every model and version known, sorted by model then version. Empty while the manager is
+    /// stopping.
+    pub async fn index(&self) -> Vec<IndexEntry> {
+        self.ask(|reply| Command::Index { reply }).await.unwrap_or_default()
+    }
+
+    /// Takes up another list of models and other settings; returns when all that changed serves
+    /// or failed. What is listed and did not change is not touched.
+    ///
+    /// # Errors
+    /// Something of it is wrong; then nothing was changed.
+    pub async fn reconfigure(
+        &self,
+        served: ServedModels,
+    ) -> Result<Vec<LoadOutcome>, ReconfigureError> {
+        let asked = self.ask(|reply| Command::Reconfigure { served, reply }).await;
+        asked.unwrap_or_else(|error| match error {
+            SendError::Busy => Err(ReconfigureError::Busy),
+            SendError::Stopping => Err(ReconfigureError::Stopping),
+        })
+    }
+
+    /// How the loads that the manager was started with ended; returns when all have.
+    pub async fn initial_loads(&self) -> Vec<LoadOutcome> {
+        self.ask(|reply| Command::InitialLoads { reply }).await.unwrap_or_default()
+    }
+
+    /// The same, for a thread that may block.
+    pub fn wait_initial_loads(&self) -> Vec<LoadOutcome> {
+        let (reply, answer) = oneshot::channel();
+        let command = Message::Command(Command::InitialLoads { reply });
+        if self.sender.send(command).is_err() {
+            return Vec::new();
+        }
+        answer.blocking_recv().unwrap_or_default()
+    }
+
+    /// Ends the manager: takes every version out of service, lets what waits be answered, frees
+    /// the memory. Returns when that is done, or at the deadline. Stop the listeners before.
+    pub async fn stop(&self, deadline: Instant) -> StopReport {
+        let stopped = self.ask(|reply| Command::Stop { deadline, reply }).await;
+        // Refused or unanswered: it has stopped already, or is beyond answering.
+        stopped.unwrap_or_else(|error| StopReport {
+            drained: matches!(error, SendError::Stopping),
+            unfinished: Vec::new(),
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, SendError> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.try_send(Message::Command(command(reply))).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Busy,
+            TrySendError::Disconnected(_) => SendError::Stopping,
+        })?;
+        answer.await.map_err(|_| SendError::Stopping)
+    }
+}
+
+fn not_sent(model: &str, error: &SendError) -> ManageError {
+    match error {
+        SendError::Busy => ManageError::Refused {
+            model: model.to_owned(),
+            reason: "too many commands wait for the manager".to_owned(),
+        },
+        SendError::Stopping => ManageError::Stopping,
+    }
+}

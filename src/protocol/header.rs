@@ -1,0 +1,366 @@
+//! The JSON of an inference request: one pass over the text, whatever the order of its members.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::binary::{Tail, countable, decode_tensor};
+use super::infer::{InferInput, InferRequest, RequestedOutput};
+use super::json::{Cursor, Dialect, Elements, Source, excerpt};
+use super::parameters::{self, read_size};
+use super::{Limits, ProtocolError};
+use crate::tensor::{DataType, Shape, Tensor};
+
+/// Axes that a tensor may have: no model has as many.
+const MAX_RANK: usize = 64;
+
+/// A request without the bytes that lie behind its JSON.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Its inputs are in `inputs` until the bytes are there.
+    request: InferRequest,
+    inputs: Vec<HeaderInput>,
+}
+
+#[derive(Clone, Debug)]
+struct HeaderInput {
+    name: String,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    /// Came in the JSON.
+    Tensor(Tensor),
+    /// Lies behind the JSON.
+    Binary { data_type: DataType, shape: Shape, size: usize },
+}
+
+impl Header {
+    /// Reads the JSON; `text` is the beginning of `body`.
+    pub fn read(text: &str, body: &Bytes, limits: &Limits) -> Result<Header, ProtocolError> {
+        let mut cursor = Cursor::new(text, limits.max_json_depth);
+        let mut request = InferRequest::default();
+        let mut inputs: Option<Vec<HeaderInput>> = None;
+        let mut outputs = None;
+        cursor.object(|cursor, key| {
+            match &*key {
+                "id" => {
+                    request.id = optional(cursor, |cursor| cursor.string())?.map(Cow::into_owned)
+                }
+                "parameters" => {
+                    optional(cursor, |cursor| {
+                        cursor.object(|cursor, key| {
+                            parameters::read_request_parameter(cursor, key, &mut request)
+                        })
+                    })?;
+                }
+                "inputs" => {
+                    let read = |cursor: &mut Cursor<'_>| read_inputs(cursor, body);
+                    once(&mut inputs, "inputs", cursor, read)?;
+                }
+                "outputs" => once(&mut outputs, "outputs", cursor, read_outputs)?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        cursor.end()?;
+        let missing = || ProtocolError::field("inputs", "an array of tensors", "nothing");
+        let inputs = inputs.ok_or_else(missing)?;
+        request.outputs = outputs.unwrap_or_default();
+        distinct("inputs", inputs.iter().map(|input| input.name.as_str()))?;
+        distinct("outputs", request.outputs.iter().map(|output| output.name.as_str()))?;
+        Ok(Header { request, inputs })
+    }
+
+    /// Whether all tensors lie behind the JSON, so that the same text means the same again.
+    pub fn is_template(&self) -> bool {
+        self.inputs.iter().all(|input| matches!(input.value, Value::Binary { .. }))
+    }
+
+    /// Adds the tensors that lie behind the JSON.
+    pub fn attach(self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
+        let mut request = self.request;
+        request.inputs.reserve_exact(self.inputs.len());
+        for (index, HeaderInput { name, value }) in self.inputs.into_iter().enumerate() {
+            let tensor = match value {
+                Value::Tensor(tensor) => tensor,
+                Value::Binary { data_type, shape, size } => {
+                    let field = || format!("inputs[{index}] {:?}", excerpt(&name));
+                    let bytes = tail.take(size, &field)?;
+                    decode_tensor(data_type, shape, bytes, &field)?
+                }
+            };
+            request.inputs.push(InferInput { name, tensor });
+        }
+        tail.finish()?;
+        Ok(request)
+    }
+}
+
+/// Reads a member that `null` leaves out: some clients write all they know, set or not.
+fn optional<'t, T>(
+    cursor: &mut Cursor<'t>,
+    read: impl FnOnce(&mut Cursor<'t>) -> Result<T, ProtocolError>,
+) -> Result<Option<T>, ProtocolError> {
+    if cursor.peek() == Some(b'n') && cursor.literal("null") {
+        return Ok(None);
+    }
+    read(cursor).map(Some)
+}
+
+/// Reads a member that may stand once: of two, neither is meant more than the other.
+pub fn once<'t, T>(
+    slot: &mut Option<T>,
+    name: &str,
+    cursor: &mut Cursor<'t>,
+    read: impl FnOnce(&mut Cursor<'t>) -> Result<T, ProtocolError>,
+) -> Result<(), ProtocolError> {
+    if slot.is_some() {
+        return Err(ProtocolError::field(name, "one member of this name", "two"));
+    }
+    *slot = optional(cursor, read)?;
+    Ok(())
+}
+
+/// Checks that no name comes twice. Few names are compared directly, many through a set, so that
+/// a long list cannot cost the square of its length.
+fn distinct<'n>(
+    field: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Result<(), ProtocolError> {
+    let twice = if names.clone().nth(8).is_none() {
+        names
+            .clone()
+            .enumerate()
+            .find(|(index, name)| names.clone().take(*index).any(|n| n == *name))
+    } else {
+        let mut seen = HashSet::new();
+        names.enumerate().find(|(_, name)| !seen.insert(*name))
+    };
+    match twice {
+        None => Ok(()),
+        Some((index, name)) => {
+            let place = format!("{field}[{index}] {:?}", excerpt(name));
+            Err(ProtocolError::field(place, "a name of its own", "a name that was there before"))
+        }
+    }
+}
+
+fn read_inputs(cursor: &mut Cursor<'_>, body: &Bytes) -> Result<Vec<HeaderInput>, ProtocolError> {
+    let mut inputs = Vec::new();
+    cursor.array(|cursor, index| {
+        inputs.push(read_input(cursor, index, body)?);
+        Ok(())
+    })?;
+    Ok(inputs)
+}
+
+/// An input while its members come in.
+#[derive(Default)]
+struct Draft<'t> {
+    name: Option<Cow<'t, str>>,
+    shape: Option<Shape>,
+    data_type: Option<DataType>,
+    tensor: Option<Tensor>,
+    /// `data` that came before type and shape: a bookmark.
+    unread: Option<Cursor<'t>>,
+    binary_size: Option<usize>,
+}
+
+fn read_input(
+    cursor: &mut Cursor<'_>,
+    index: usize,
+    body: &Bytes,
+) -> Result<HeaderInput, ProtocolError> {
+    let mut draft = Draft::default();
+    cursor.object(|cursor, key| {
+        let field = |member: &str| format!("{} {member}", draft.place(index));
+        match &*key {
+            "name" => {
+                let place = || format!("inputs[{index}] name");
+                draft.name = Some(required_string(cursor, &place)?);
+            }
+            "datatype" => draft.data_type = Some(read_data_type(cursor, &|| field("datatype"))?),
+            "shape" => draft.shape = Some(read_shape(cursor, &|| field("shape"))?),
+            "parameters" => {
+                let mut size = None;
+                optional(cursor, |cursor| {
+                    cursor.object(|cursor, key| {
+                        let place =
+                            || format!("{} parameters.{}", draft.place(index), excerpt(&key));
+                        parameters::refuse_shared_memory(&key, &place)?;
+                        match &*key {
+                            "binary_data_size" => size = Some(read_size(cursor, &place)?),
+                            _ => cursor.skip()?,
+                        }
+                        Ok(())
+                    })
+                })?;
+                draft.binary_size = size.or(draft.binary_size);
+            }
+            "data" if cursor.peek() == Some(b'n') && cursor.literal("null") => {}
+            "data" if draft.tensor.is_some() || draft.unread.is_some() => {
+                return Err(ProtocolError::field(field("data"), "one member of this name", "two"));
+            }
+            "data" => match (draft.data_type, &draft.shape) {
+                (Some(data_type), Some(shape)) => {
+                    let field = || field("data");
+                    draft.tensor = Some(read_data(cursor, data_type, shape.clone(), body, &field)?);
+                }
+                _ => {
+                    draft.unread = Some(*cursor);
+                    cursor.skip()?;
+                }
+            },
+            _ => cursor.skip()?,
+        }
+        Ok(())
+    })?;
+    draft.finish(index, body)
+}
+
+impl Draft<'_> {
+    /// What errors call the input.
+    fn place(&self, index: usize) -> String {
+        match &self.name {
+            Some(name) => format!("inputs[{index}] {:?}", excerpt(name)),
+            None => format!("inputs[{index}]"),
+        }
+    }
+
+    fn finish(mut self, index: usize, body: &Bytes) -> Result<HeaderInput, ProtocolError> {
+        let missing = |member: &str, expected: &str| {
+            ProtocolError::field(format!("{} {member}", self.place(index)), expected, "nothing")
+        };
+        let data_type = self.data_type.ok_or_else(|| missing("datatype", "a type's name"))?;
+        let shape = self.shape.clone().ok_or_else(|| missing("shape", "an array of sizes"))?;
+        if let Some(mut cursor) = self.unread.take() {
+            let field = || format!("{} data", self.place(index));
+            self.tensor = Some(read_data(&mut cursor, data_type, shape.clone(), body, &field)?);
+        }
+        let value = match (self.tensor.take(), self.binary_size) {
+            (Some(tensor), None)
+                if tensor.data_type() == data_type && *tensor.shape() == *shape =>
+            {
+                Value::Tensor(tensor)
+            }
+            (Some(_), None) => {
+                let reason = "datatype and shape may stand once";
+                return Err(ProtocolError::unsupported(self.place(index), reason));
+            }
+            (None, Some(size)) => Value::Binary { data_type, shape, size },
+            (given, _) => {
+                let actual = if given.is_some() { "both" } else { "neither" };
+                let expected = "either data or parameters.binary_data_size";
+                return Err(ProtocolError::field(self.place(index), expected, actual));
+            }
+        };
+        let missing =
+            || ProtocolError::field(format!("inputs[{index}] name"), "a string", "nothing");
+        let name = self.name.ok_or_else(missing)?.into_owned();
+        Ok(HeaderInput { name, value })
+    }
+}
+
+fn read_data(
+    cursor: &mut Cursor<'_>,
+    data_type: DataType,
+    shape: Shape,
+    body: &Bytes,
+    field: &dyn Fn() -> String,
+) -> Result<Tensor, ProtocolError> {
+    if matches!(data_type, DataType::Float16 | DataType::BFloat16) {
+        let reason = format!(
+            "{data_type} has no JSON form: send the tensor in binary \
+             (parameters.binary_data_size, Inference-Header-Content-Length)"
+        );
+        return Err(ProtocolError::unsupported(field(), reason));
+    }
+    let mut elements = Elements::new(data_type);
+    elements.read(cursor, &shape, &Source { body, dialect: Dialect::Inference, field })?;
+    Ok(elements.finish(shape).expect("as many elements were read as the shape says"))
+}
+
+fn required_string<'t>(
+    cursor: &mut Cursor<'t>,
+    place: &dyn Fn() -> String,
+) -> Result<Cow<'t, str>, ProtocolError> {
+    match cursor.peek() {
+        Some(b'"') | None => cursor.string(),
+        Some(_) => Err(ProtocolError::field(place(), "a string", cursor.found())),
+    }
+}
+
+fn read_data_type(
+    cursor: &mut Cursor<'_>,
+    place: &dyn Fn() -> String,
+) -> Result<DataType, ProtocolError> {
+    let start = *cursor;
+    let name = required_string(cursor, place)?;
+    DataType::from_protocol_name(&name).ok_or_else(|| {
+        let names = DataType::ALL.map(DataType::protocol_name).join(", ");
+        ProtocolError::field(place(), format!("one of {names}"), start.found())
+    })
+}
+
+fn read_shape(cursor: &mut Cursor<'_>, place: &dyn Fn() -> String) -> Result<Shape, ProtocolError> {
+    if !matches!(cursor.peek(), Some(b'[') | None) {
+        return Err(ProtocolError::field(place(), "an array of sizes", cursor.found()));
+    }
+    let mut shape = Shape::new();
+    cursor.array(|cursor, axis| {
+        if axis == MAX_RANK {
+            let expected = format!("at most {MAX_RANK} axes");
+            return Err(ProtocolError::field(place(), expected, "more"));
+        }
+        shape.push(read_size(cursor, &|| format!("{}[{axis}]", place()))?);
+        Ok(())
+    })?;
+    countable(&shape, place)?;
+    Ok(shape)
+}
+
+fn read_outputs(cursor: &mut Cursor<'_>) -> Result<SmallVec<[RequestedOutput; 2]>, ProtocolError> {
+    let mut outputs = SmallVec::new();
+    cursor.array(|cursor, index| {
+        let mut name = None;
+        let mut output = RequestedOutput { name: String::new(), binary: None, classification: 0 };
+        cursor.object(|cursor, key| {
+            match &*key {
+                "name" => {
+                    let place = || format!("outputs[{index}] name");
+                    name = Some(required_string(cursor, &place)?.into_owned());
+                }
+                "parameters" => {
+                    optional(cursor, |cursor| {
+                        cursor.object(|cursor, key| {
+                            let place = || format!("outputs[{index}] parameters.{}", excerpt(&key));
+                            parameters::refuse_shared_memory(&key, &place)?;
+                            match &*key {
+                                "binary_data" => {
+                                    output.binary = Some(parameters::read_bool(cursor, &place)?);
+                                }
+                                "classification" => {
+                                    output.classification = read_size(cursor, &place)?;
+                                }
+                                _ => cursor.skip()?,
+                            }
+                            Ok(())
+                        })
+                    })?;
+                }
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        let missing =
+            || ProtocolError::field(format!("outputs[{index}] name"), "a string", "nothing");
+        output.name = name.ok_or_else(missing)?;
+        outputs.push(output);
+        Ok(())
+    })?;
+    Ok(outputs)
+}

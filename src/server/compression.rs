@@ -1,0 +1,258 @@
+//! gzip, deflate and zstd, both ways.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+
+/// Responses below this are not worth compressing: they fit in a packet or two anyway.
+pub const MIN_COMPRESSED_BYTES: usize = 1024;
+/// zstd's fastest ordinary level: the processor is wanted by the models.
+const ZSTD_LEVEL: i32 = 1;
+/// zstd windows that a decoder must at least support.
+const ZSTD_MIN_WINDOW_LOG: u32 = 23;
+/// Beyond this zstd itself wants to be asked twice.
+const ZSTD_MAX_WINDOW_LOG: u32 = 27;
+
+/// A coding of a body, by its name in HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Gzip,
+    Deflate,
+    Zstd,
+}
+
+/// Why a compressed body is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the body is more than {limit} bytes once decompressed")]
+    TooLarge { limit: usize },
+    #[error("the body is not valid {encoding}: {reason}")]
+    Corrupt { encoding: &'static str, reason: String },
+}
+
+impl Encoding {
+    /// The best first, where a client likes several equally.
+    const ALL: [Encoding; 3] = [Encoding::Zstd, Encoding::Gzip, Encoding::Deflate];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Gzip => "gzip",
+            Encoding::Deflate => "deflate",
+            Encoding::Zstd => "zstd",
+        }
+    }
+
+    /// The coding of a `Content-Encoding`, `Some(None)` for none at all, `None` for one that is
+    /// not known.
+    pub fn of_content(value: &str) -> Option<Option<Encoding>> {
+        let value = value.trim();
+        if value.is_empty() || value.eq_ignore_ascii_case("identity") {
+            return Some(None);
+        }
+        Encoding::named(value).map(Some)
+    }
+
+    /// The coding that an `Accept-Encoding` likes best, or `None` where it likes the plain body.
+    pub fn of_accept(value: &str) -> Option<Encoding> {
+        let mut weights = [None; Encoding::ALL.len()];
+        let mut rest = None;
+        let mut plain = None;
+        for entry in value.split(',') {
+            let (name, weight) = weighted(entry);
+            if name == "*" {
+                rest = Some(weight);
+            } else if name.eq_ignore_ascii_case("identity") {
+                plain = Some(weight);
+            } else if let Some(encoding) = Encoding::named(name) {
+                weights[encoding.place()] = Some(weight);
+            }
+        }
+        let mut best = None;
+        let mut best_weight = plain.unwrap_or(0.0);
+        for encoding in Encoding::ALL {
+            let weight = weights[encoding.place()].or(rest).unwrap_or(0.0);
+            let wins = weight > best_weight || (best.is_none() && weight == best_weight);
+            if weight > 0.0 && wins {
+                best = Some(encoding);
+                best_weight = weight;
+            }
+        }
+        best
+    }
+
+    fn named(name: &str) -> Option<Encoding> {
+        let name = name.strip_prefix("x-").unwrap_or(name);
+        Encoding::ALL.into_iter().find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+    }
+
+    fn place(self) -> usize {
+        Encoding::ALL
+            .into_iter()
+            .position(|encoding| encoding == self)
+            .expect("every encoding is in the list")
+    }
+
+    /// Decompresses a body, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// The body is corrupt, cut short, or larger than the limit.
+    pub fn decode(self, body: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+        let corrupt = |error: io::Error| DecodeError::Corrupt {
+            encoding: self.name(),
+            reason: error.to_string(),
+        };
+        match self {
+            Encoding::Gzip => self.collect(MultiGzDecoder::new(body), limit),
+            // The name means a zlib stream, but some clients send a bare one.
+            Encoding::Deflate if is_zlib(body) => self.collect(ZlibDecoder::new(body), limit),
+            Encoding::Deflate => self.collect(DeflateDecoder::new(body), limit),
+            Encoding::Zstd => {
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(body).map_err(corrupt)?;
+                // The window is memory that a few bytes of body can ask for.
+                let window = usize::BITS - limit.leading_zeros();
+                let window = window.clamp(ZSTD_MIN_WINDOW_LOG, ZSTD_MAX_WINDOW_LOG);
+                decoder.window_log_max(window).map_err(corrupt)?;
+                self.collect(decoder, limit)
+            }
+        }
+    }
+
+    /// Reads a decoder to its end.
+    fn collect(self, decoder: impl Read, limit: usize) -> Result<Bytes, DecodeError> {
+        let mut decoded = Vec::new();
+        // One byte more than allowed tells a body at the limit from one beyond it.
+        let most = (limit as u64).saturating_add(1);
+        decoder.take(most).read_to_end(&mut decoded).map_err(|error| DecodeError::Corrupt {
+            encoding: self.name(),
+            reason: error.to_string(),
+        })?;
+        if decoded.len() > limit {
+            return Err(DecodeError::TooLarge { limit });
+        }
+        Ok(Bytes::from(decoded))
+    }
+
+    /// Compresses a body given in parts.
+    ///
+    /// # Errors
+    /// The codec failed, which none does on memory.
+    pub fn encode(self, parts: &[Bytes]) -> io::Result<Bytes> {
+        let compressed = match self {
+            Encoding::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                parts.iter().try_for_each(|part| encoder.write_all(part))?;
+                encoder.finish()?
+            }
+            Encoding::Deflate => {
+                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+                parts.iter().try_for_each(|part| encoder.write_all(part))?;
+                encoder.finish()?
+            }
+            Encoding::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+                parts.iter().try_for_each(|part| encoder.write_all(part))?;
+                encoder.finish()?
+            }
+        };
+        Ok(Bytes::from(compressed))
+    }
+}
+
+/// Name and weight of one entry of an `Accept-Encoding`; a weight that cannot be read is 0.
+fn weighted(entry: &str) -> (&str, f32) {
+    let mut parameters = entry.split(';').map(str::trim);
+    let name = parameters.next().unwrap_or_default();
+    let weight = parameters
+        .find_map(|parameter| parameter.strip_prefix("q=").or(parameter.strip_prefix("Q=")))
+        .map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0));
+    (name, if weight.is_finite() { weight } else { 0.0 })
+}
+
+/// Whether a deflate body has zlib's header: method 8, and a check sum over two bytes.
+fn is_zlib(body: &[u8]) -> bool {
+    matches!(body, [method, flags, ..]
+        if method & 0x0f == 8 && (u16::from(*method) * 256 + u16::from(*flags)).is_multiple_of(31))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_encoding_comes_back() {
+        let parts = [Bytes::from(vec![7u8; 3000]), Bytes::from_static(b"the end")];
+        for encoding in Encoding::ALL {
+            let compressed = encoding.encode(&parts).expect("memory takes it");
+            assert!(compressed.len() < 3007, "{encoding:?}");
+            let plain = encoding.decode(&compressed, 3007).expect("at the limit");
+            assert_eq!(plain, parts.concat(), "{encoding:?}");
+            let refused = encoding.decode(&compressed, 3006).expect_err("beyond the limit");
+            assert!(matches!(refused, DecodeError::TooLarge { limit: 3006 }), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_without_being_unpacked() {
+        let zeros = [Bytes::from(vec![0u8; 50_000_000])];
+        for encoding in Encoding::ALL {
+            let bomb = encoding.encode(&zeros).expect("memory takes it");
+            assert!(bomb.len() < 1_000_000, "{encoding:?}");
+            let refused = encoding.decode(&bomb, 1_000_000);
+            assert!(matches!(refused, Err(DecodeError::TooLarge { .. })), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn a_corrupt_or_cut_body_is_refused() {
+        for encoding in Encoding::ALL {
+            let whole = encoding.encode(&[Bytes::from(vec![9u8; 100])]).expect("memory takes it");
+            let cut = &whole[..whole.len() - 6];
+            let refused = encoding.decode(cut, 1000).expect_err("cut short").to_string();
+            assert!(refused.starts_with("the body is not valid"), "{encoding:?}: {refused}");
+            assert!(encoding.decode(b"\xff\xfe\xfd\xfc plain", 1000).is_err(), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_deflate_stream_is_read_too() {
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(b"bare").expect("memory takes it");
+        let bare = encoder.finish().expect("memory takes it");
+        assert_eq!(Encoding::Deflate.decode(&bare, 10).expect("readable"), "bare");
+    }
+
+    #[test]
+    fn the_client_chooses_by_weight() {
+        let rows = [
+            ("", None),
+            ("gzip", Some(Encoding::Gzip)),
+            ("gzip, deflate, br, zstd", Some(Encoding::Zstd)),
+            ("gzip, deflate", Some(Encoding::Gzip)),
+            ("gzip;q=0.2, deflate;q=0.9", Some(Encoding::Deflate)),
+            ("zstd;q=0, gzip", Some(Encoding::Gzip)),
+            ("gzip;q=0", None),
+            ("identity, gzip;q=0.5", None),
+            ("identity;q=0, *", Some(Encoding::Zstd)),
+            ("*;q=0", None),
+            ("*, zstd;q=0", Some(Encoding::Gzip)),
+            ("br", None),
+            ("x-gzip", Some(Encoding::Gzip)),
+            ("gzip;q=high", None),
+        ];
+        for (header, expected) in rows {
+            assert_eq!(Encoding::of_accept(header), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn content_codings_are_known_or_refused() {
+        assert_eq!(Encoding::of_content("GZIP"), Some(Some(Encoding::Gzip)));
+        assert_eq!(Encoding::of_content("identity"), Some(None));
+        assert_eq!(Encoding::of_content("br"), None);
+        assert_eq!(Encoding::of_content("gzip, zstd"), None);
+    }
+}

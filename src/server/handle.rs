@@ -1,0 +1,166 @@
+//! Starting the server and stopping it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::listener::{BoundListener, Listener};
+use super::network::{DataThread, Phase, Shared};
+use super::{ListenAddress, ServerSettings, admin, data};
+use crate::lifecycle::{ActiveModels, ManagerHandle};
+
+/// Connections and requests that may be on their way to one data thread; the admin thread waits
+/// with more.
+const HANDOFFS: usize = 256;
+
+/// What the server answers with.
+pub struct Services {
+    pub active: Arc<ActiveModels>,
+    pub manager: ManagerHandle,
+    /// Whether the daemon wants requests: started, everything loaded, not draining.
+    pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The metrics as Prometheus' text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Why the server could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServerError {
+    #[error("cannot listen on {address}: {reason}")]
+    Listen { address: ListenAddress, reason: String },
+    #[error("there is no address to listen on")]
+    NoAddress,
+    #[error("a network thread could not be started: {reason}")]
+    Thread { reason: String },
+}
+
+/// The HTTP server.
+pub struct Server;
+
+/// A running server. Dropped, it cuts everything off; see [`ServerHandle::finish`].
+pub struct ServerHandle {
+    addresses: Vec<ListenAddress>,
+    shared: Arc<Shared>,
+    /// Followed by every network thread.
+    phase: watch::Sender<Phase>,
+    threads: Vec<JoinHandle<bool>>,
+}
+
+impl Server {
+    /// Listens and serves, on the addresses of the settings and on sockets that were `inherited`
+    /// from the service manager.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the system gives no thread.
+    pub fn start(
+        settings: ServerSettings,
+        services: Services,
+        inherited: Vec<BoundListener>,
+    ) -> Result<ServerHandle, ServerError> {
+        let mut bound: Vec<(BoundListener, bool)> =
+            inherited.into_iter().map(|listener| (listener, false)).collect();
+        for address in &settings.listen {
+            bound.push((BoundListener::bind(address)?, true));
+        }
+        if bound.is_empty() {
+            return Err(ServerError::NoAddress);
+        }
+        let failed = |error: io::Error| ServerError::Thread { reason: error.to_string() };
+        let addresses = bound
+            .iter()
+            .map(|(listener, _)| listener.address())
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed)?;
+        let (phase, followed) = watch::channel(Phase::Serving);
+        let shared = Arc::new(Shared {
+            permits: Arc::new(Semaphore::new(settings.max_connections.max(1))),
+            settings,
+            services,
+            phase: followed,
+            closing: AtomicBool::new(false),
+        });
+        let threads = start_threads(&shared, bound).map_err(failed)?;
+        Ok(ServerHandle { addresses, shared, phase, threads })
+    }
+}
+
+/// Starts the data threads, then the admin thread that feeds them.
+fn start_threads(
+    shared: &Arc<Shared>,
+    bound: Vec<(BoundListener, bool)>,
+) -> io::Result<Vec<JoinHandle<bool>>> {
+    let mut threads = Vec::new();
+    let mut data_threads = Vec::new();
+    for number in 0..shared.settings.network_threads.max(1) {
+        let (handoffs, received) = mpsc::channel(HANDOFFS);
+        let load = Arc::new(AtomicUsize::new(0));
+        data_threads.push(DataThread { handoffs, load: load.clone() });
+        let shared = shared.clone();
+        threads.push(spawn(format!("network-{number}"), move |runtime| {
+            data::run(&runtime, shared, received, load)
+        })?);
+    }
+    let runtime = runtime()?;
+    let listeners = {
+        let _inside = runtime.enter();
+        bound
+            .into_iter()
+            .map(|(listener, made_here)| Listener::attach(listener, made_here))
+            .collect::<io::Result<Vec<_>>>()?
+    };
+    let shared = shared.clone();
+    let admin = std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || admin::run(&runtime, shared, listeners, data_threads))?;
+    threads.push(admin);
+    Ok(threads)
+}
+
+fn spawn(
+    name: String,
+    run: impl FnOnce(Runtime) -> bool + Send + 'static,
+) -> io::Result<JoinHandle<bool>> {
+    let runtime = runtime()?;
+    std::thread::Builder::new().name(name).spawn(move || run(runtime))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+impl ServerHandle {
+    /// Where it listens, with the port that the system chose where 0 was asked for.
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// Closes the listeners, after taking what waits in their backlogs. Connections stay, but
+    /// every response from now on says that its connection closes.
+    pub fn stop_accepting(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        self.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Closing;
+            }
+            serving
+        });
+    }
+
+    /// Closes idle connections at once and the others after their request, cuts off what is left
+    /// at the deadline, and ends the threads. Blocks until then; says whether nothing had to be
+    /// cut off.
+    pub fn finish(self, deadline: Instant) -> bool {
+        self.stop_accepting();
+        self.phase.send_replace(Phase::Finishing { deadline });
+        self.threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(false))
+            .fold(true, |all, finished| all && finished)
+    }
+}

@@ -1,0 +1,147 @@
+//! Listening sockets: bound here, or inherited from the service manager.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::{Path, PathBuf};
+use std::task::Poll;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::stream::Stream;
+use super::{ListenAddress, ServerError};
+
+/// Connections that may wait in the kernel: as many as come at once when a load balancer turns
+/// to a new daemon.
+const BACKLOG: i32 = 1024;
+
+/// A socket that listens already.
+#[derive(Debug)]
+pub enum BoundListener {
+    Tcp(StdTcpListener),
+    Unix(StdUnixListener),
+}
+
+impl BoundListener {
+    /// Binds an address. A unix socket's file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(address: &ListenAddress) -> Result<BoundListener, ServerError> {
+        let failed = |error: io::Error| ServerError::Listen {
+            address: address.clone(),
+            reason: error.to_string(),
+        };
+        match address {
+            ListenAddress::Tcp(socket) => {
+                let listener = StdTcpListener::bind(socket).map_err(failed)?;
+                rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
+                Ok(BoundListener::Tcp(listener))
+            }
+            ListenAddress::Unix(path) => {
+                remove_stale_socket(path);
+                let listener = StdUnixListener::bind(path).map_err(failed)?;
+                rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
+                Ok(BoundListener::Unix(listener))
+            }
+        }
+    }
+
+    /// Where it really listens: the port that the system chose where 0 was asked for.
+    ///
+    /// # Errors
+    /// The socket is not one that listens.
+    pub fn address(&self) -> io::Result<ListenAddress> {
+        match self {
+            BoundListener::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
+            BoundListener::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().map(Path::to_path_buf);
+                Ok(ListenAddress::Unix(path.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// A listening socket in the admin thread's runtime.
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Removed with the listener where the file was made here.
+        file: Option<SocketFile>,
+    },
+}
+
+/// A socket's file, removed when nobody listens on it any more.
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Nothing depends on it: the next daemon replaces a file that was left behind.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Takes a socket into the current runtime. `made_here` sockets leave no file behind.
+    ///
+    /// # Errors
+    /// The runtime cannot take the socket.
+    pub fn attach(bound: BoundListener, made_here: bool) -> io::Result<Listener> {
+        match bound {
+            BoundListener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Ok(Listener::Tcp(TcpListener::from_std(listener)?))
+            }
+            BoundListener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().filter(|_| made_here).map(Path::to_path_buf);
+                let listener = UnixListener::from_std(listener)?;
+                Ok(Listener::Unix { listener, file: path.map(SocketFile) })
+            }
+        }
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// As the system says; some errors concern one connection only.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Responses are written whole: nothing is won by waiting for more to send.
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Listener::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// The next connection of those that wait already.
+    pub async fn accept_waiting(&self) -> Option<io::Result<Stream>> {
+        let mut accepting = std::pin::pin!(self.accept());
+        poll_fn(|context| match accepting.as_mut().poll(context) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+}
+
+/// Removes a socket's file on which nobody listens; any other file is left for `bind` to refuse.
+fn remove_stale_socket(path: &Path) {
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let refused = || {
+        StdUnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if is_socket && refused() {
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -1,0 +1,7 @@
+//! The daemon from outside: one binary, a sentence per module.
+
+/// Routes, statuses, forms and encodings of HTTP.
+mod http;
+/// Clients that are slow, silent, greedy or gone, and the end of the server.
+mod patience;
+mod support;
