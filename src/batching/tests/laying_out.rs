@@ -91,29 +91,12 @@ fn runs_that_become_long_move_to_instances_and_nobody_is_dropped() {
 }
 
 #[test]
-fn configured_warm_ups_run_on_every_session_and_must_succeed() {
-    let model = Model::unary_or("batch,?", "batch,?", |shape, values| {
-        (shape[1] != 13).then(|| (shape.to_vec(), values.to_vec()))
-    });
-    let warm_up = |length: usize| WarmUpRuns {
-        batch_size: 4,
-        count: 3,
-        shapes: [("x".to_owned(), vec![length])].into(),
-    };
-    let with = |warm_up| BatchingSettings {
-        instances: Some(2),
-        warm_up: vec![warm_up],
-        ..settings(LayoutChoice::Threads)
-    };
-    let start = |settings: &BatchingSettings| {
-        Batcher::start(model.opener(), settings, Arc::new(ModelEvents::new("model", 1)))
-    };
-    let before = model.runs.load(Ordering::SeqCst);
-    start(&settings(LayoutChoice::Threads)).expect("starts").join();
-    let without = model.runs.load(Ordering::SeqCst) - before;
-    start(&with(warm_up(7))).expect("starts").join();
-    let runs = model.runs.load(Ordering::SeqCst) - before - without;
-    assert_eq!(runs, without + 2 * 3);
-    let refused = start(&with(warm_up(13))).err().expect("a warm-up that fails");
-    assert_eq!(refused.to_string(), "the model refused its inputs: not these");
+fn no_request_meets_a_session_that_has_not_run() {
+    let model = Model::affine();
+    let three = BatchingSettings { instances: Some(3), ..settings(LayoutChoice::Threads) };
+    start(&model, &three).join();
+    let with_three = model.runs.load(Ordering::SeqCst);
+    start(&model, &settings(LayoutChoice::Threads)).join();
+    let with_one = model.runs.load(Ordering::SeqCst) - with_three;
+    assert_eq!(with_three - with_one, 2, "the proof has warmed the first");
 }

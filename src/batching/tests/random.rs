@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batching::plan::Plan;
-use crate::batching::report::Report;
 use crate::batching::shared::{Shared, Start, Submitted, Work};
 use crate::batching::slot::Slot;
 
@@ -55,9 +54,12 @@ struct Asked<'a> {
     submitted: Submitted<'a>,
 }
 
-/// Refuses a batch with a negative value; notes the width and all values of each run it accepts.
-fn recording() -> (Model, Arc<Mutex<Vec<(usize, Vec<f32>)>>>) {
-    let runs: Arc<Mutex<Vec<(usize, Vec<f32>)>>> = Arc::default();
+/// The width and all values of each run.
+type Runs = Arc<Mutex<Vec<(usize, Vec<f32>)>>>;
+
+/// Refuses a batch with a negative value; notes the runs it accepts.
+fn recording() -> (Model, Runs) {
+    let runs = Runs::default();
     let noted = runs.clone();
     let model = Model::unary_or("batch,width", "batch,width", move |shape, values| {
         if values.iter().any(|value| *value < 0.0) {
@@ -76,7 +78,6 @@ fn shared(model: &Model, settings: &BatchingSettings) -> Shared {
         plan: Some(Plan::new(&model.signature, &axes, settings)),
         opener: model.opener(),
         events: Arc::new(ModelEvents::new("model", 1)),
-        report: Report::default(),
         max_rows: MAX_ROWS,
         inline: false,
     };
