@@ -1,5 +1,7 @@
 //! The daemon from outside: one binary, a sentence per module.
 
+/// Who imports whom, where foreign crates and unsafe code live, how long files are.
+mod architecture;
 /// Routes, statuses, forms and encodings of HTTP.
 mod http;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.

@@ -9,6 +9,7 @@ mod inspect;
 mod models;
 mod output;
 pub mod runtime;
+mod serve;
 
 use anyhow::{Result, bail};
 
@@ -50,7 +51,7 @@ pub fn run(command: Command) -> Result<Ending> {
         }
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual(&arguments),
-        Command::Serve(_) | Command::Bench(_) => bail!("this build has no daemon"),
+        Command::Serve(arguments) => serve::serve(&arguments.overrides()),
     }
 }
 
