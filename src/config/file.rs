@@ -1,6 +1,6 @@
 //! The keys of the daemon's own file, `onnxd.toml`: one line each, over the defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::model::{MOST_ENTRIES, Scope, read_model};
@@ -10,7 +10,7 @@ use super::settings::{
     LogFormat, ModelLocation, Settings, TraceSettings, parse_log_filter, parse_trace_endpoint,
 };
 use super::values::{
-    Read, boolean, count, duration, filled_list, or_word, parsed, path, size, text, wrong,
+    Read, boolean, count, duration, filled_list, list, or_word, parsed, path, size, text, wrong,
 };
 use crate::engine::{DeviceChoice, EngineChoice, EngineSettings};
 use crate::server::{ListenAddress, ServerSettings};
@@ -34,10 +34,10 @@ pub(super) fn read_file(
     mut settings: Settings,
 ) -> Option<Settings> {
     document.read(|root| {
-        root.set("repository", &mut settings.repository, |value| {
-            or_word("none", path)(value).map(|path| path.map(|path| folder.join(path)))
-        });
-        if let Some(models) = root.tables("models", MOST_ENTRIES, |table| read_model_location(table, folder)) {
+        let below_folder = |value: &DeValue<'_>| path(value).map(|path| folder.join(path));
+        root.set("repositories", &mut settings.repositories, list(MOST_ENTRIES, below_folder));
+        let models = root.tables("models", MOST_ENTRIES, |table| read_location(table, folder));
+        if let Some(models) = models {
             settings.models = models;
         }
         root.table("server", |table| read_server(table, folder, &mut settings.server));
@@ -69,16 +69,15 @@ pub(super) fn read_file(
     })
 }
 
-fn read_model_location(table: &Section<'_>, folder: &Path) -> Option<ModelLocation> {
+fn read_location(table: &Section<'_>, folder: &Path) -> Option<ModelLocation> {
     let name = table.get("name", text);
     let path = table.require("path", "a model's file or folder", path)?;
     Some(ModelLocation { name, path: folder.join(path) })
 }
 
 fn read_server(table: &Section<'_>, folder: &Path, server: &mut ServerSettings) {
-    let address = |value: &DeValue<'_>| {
-        parsed::<ListenAddress>(value).map(|address| below(folder, address))
-    };
+    let address =
+        |value: &DeValue<'_>| parsed::<ListenAddress>(value).map(|address| below(folder, address));
     table.set("listen", &mut server.listen, filled_list(MOST_ADDRESSES, address));
     let threads = count(1..=MOST_NETWORK_THREADS);
     table.set("network_threads", &mut server.network_threads, threads);
@@ -121,9 +120,7 @@ fn below(folder: &Path, address: ListenAddress) -> ListenAddress {
 }
 
 /// A text that a function of its own checks.
-fn checked(
-    check: fn(&str) -> Result<String, String>,
-) -> impl Fn(&DeValue<'_>) -> Read<String> {
+fn checked(check: fn(&str) -> Result<String, String>) -> impl Fn(&DeValue<'_>) -> Read<String> {
     move |value| {
         let text = value.as_str().ok_or_else(|| wrong(value, "a text"))?;
         check(text).map_err(|reason| ProblemKind::Refused { reason })
@@ -134,6 +131,6 @@ fn checked(
 #[cfg(test)]
 pub(super) fn known_keys(text: &str) -> std::collections::BTreeSet<String> {
     let document = Document::new("onnxd.toml", text);
-    read_file(&document, &PathBuf::new(), Settings::standard());
+    read_file(&document, Path::new(""), Settings::standard());
     document.asked()
 }

@@ -37,6 +37,7 @@ const MOST_BYTES: usize = 1 << 50;
 /// What every model gets where nobody says otherwise.
 pub fn standard_model_settings() -> ModelSettings {
     ModelSettings {
+        model_file: None,
         engine: EngineChoice::Auto,
         session: SessionSettings {
             device: DeviceChoice::Auto,
@@ -102,8 +103,7 @@ pub(super) fn read_model(section: &Section<'_>, scope: Scope, settings: &mut Mod
 
 /// Why the engine cannot use the device, whatever the machine has.
 pub(super) fn engine_fault(engine: EngineChoice, device: DeviceChoice) -> Option<String> {
-    let accelerator =
-        matches!(device, DeviceChoice::Named(Device::Cuda(_) | Device::TensorRt(_)));
+    let accelerator = matches!(device, DeviceChoice::Named(Device::Cuda(_) | Device::TensorRt(_)));
     (engine == EngineChoice::Tract && accelerator)
         .then(|| format!("engine tract runs on the CPU only: {device} needs engine onnxruntime"))
 }
@@ -156,7 +156,8 @@ fn read_instances(table: &Section<'_>, batching: &mut BatchingSettings) {
     table.set("layout", &mut batching.layout, word(&layouts));
     table.set("cache", &mut batching.layout_cache, or_word("off", path));
     if batching.layout == LayoutChoice::Inline && batching.instances.is_some_and(|many| many > 1) {
-        table.refuse("layout", "layout \"inline\" has one instance: expected count = 1 or \"auto\"");
+        table
+            .refuse("layout", "layout \"inline\" has one instance: expected count = 1 or \"auto\"");
     }
 }
 
@@ -216,12 +217,8 @@ fn read_profile_shape(table: &Section<'_>) -> Option<ProfileShape> {
     let shape = |key| table.require(key, "a shape such as [1, 3, 224, 224]", sizes);
     let input = table.require("input", "the name of an input", text);
     let (minimum, optimum, maximum) = (shape("minimum"), shape("optimum"), shape("maximum"));
-    let profile = ProfileShape {
-        input: input?,
-        minimum: minimum?,
-        optimum: optimum?,
-        maximum: maximum?,
-    };
+    let profile =
+        ProfileShape { input: input?, minimum: minimum?, optimum: optimum?, maximum: maximum? };
     if let Some(reason) = profile_shape_fault(&profile) {
         table.refuse("optimum", reason);
     }

@@ -14,7 +14,7 @@ pub struct Overrides {
     /// The daemon's own file.
     pub config: Option<PathBuf>,
     pub models: Vec<ModelLocation>,
-    pub repository: Option<PathBuf>,
+    pub repositories: Vec<PathBuf>,
     pub listen: Vec<ListenAddress>,
     pub network_threads: Option<usize>,
     pub max_body_bytes: Option<usize>,
@@ -36,8 +36,8 @@ impl Overrides {
         if !self.models.is_empty() {
             settings.models.clone_from(&self.models);
         }
-        if self.repository.is_some() {
-            settings.repository.clone_from(&self.repository);
+        if !self.repositories.is_empty() {
+            settings.repositories.clone_from(&self.repositories);
         }
         let server = &mut settings.server;
         if !self.listen.is_empty() {

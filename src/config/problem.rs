@@ -147,18 +147,23 @@ pub(super) fn suggestion<'k>(
         .map(|(_, key)| key.to_owned())
 }
 
-/// Letters to insert, delete or replace to turn one word into the other.
+/// Letters to insert, delete, replace or swap with their neighbour to turn one word into the other.
 fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // The distances of the first `i` letters of `a` to each beginning of `b`, and of one less.
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    for i in 1..=a.len() {
+        let mut next = vec![i];
+        for j in 1..=b.len() {
+            let replaced = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(row[j] + 1).min(next[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -202,6 +207,7 @@ mod tests {
         assert_eq!(suggest("max_queue_sise").as_deref(), Some("max_queue_size"));
         assert_eq!(suggest("maxbatchsize").as_deref(), Some("max_batch_size"));
         assert_eq!(suggest("devcie").as_deref(), Some("device"));
+        assert_eq!(suggestion("nmae", ["name", "dims"]).as_deref(), Some("name"));
         assert_eq!(suggest("colour"), None);
         assert_eq!(suggest(&"x".repeat(10_000)), None);
     }

@@ -266,7 +266,9 @@ mod tests {
 
     #[test]
     fn a_key_twice_is_refused() {
-        let actual = problems("a = 1\na = 2\n", |root| drop(root.get("a", count(0..=5))));
+        let actual = problems("a = 1\na = 2\n", |root| {
+            root.get("a", count(0..=5));
+        });
         assert_eq!(actual, ["f:2: not well-formed: duplicate key"]);
     }
 

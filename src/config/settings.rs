@@ -25,8 +25,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// Models that are named one by one.
     pub models: Vec<ModelLocation>,
-    /// Folder whose every model is served.
-    pub repository: Option<PathBuf>,
+    /// Folders whose every model is served.
+    pub repositories: Vec<PathBuf>,
     /// What `model.toml` starts from.
     pub model_defaults: ModelSettings,
     pub logging: LoggingSettings,
@@ -43,7 +43,7 @@ impl Settings {
             engine: EngineSettings::default(),
             server: ServerSettings::standard(vec![listen]),
             models: Vec::new(),
-            repository: None,
+            repositories: Vec::new(),
             model_defaults: standard_model_settings(),
             logging: LoggingSettings {
                 format: LogFormat::Text,

@@ -32,9 +32,9 @@ pub(super) fn validate(source: &str, settings: &Settings) -> Vec<Problem> {
 type Refusals = Vec<(&'static str, String)>;
 
 fn models(settings: &Settings) -> Refusals {
-    if settings.models.is_empty() && settings.repository.is_none() {
+    if settings.models.is_empty() && settings.repositories.is_empty() {
         let reason = "nothing to serve: name a model (--model PATH, or [[models]] in the file) or \
-                      a repository (--repository DIR, or repository = \"DIR\")";
+                      a repository (--repository DIR, or repositories = [\"DIR\"])";
         return vec![("models", reason.to_owned())];
     }
     let names = settings.models.iter().filter_map(|model| model.name.clone());
@@ -61,9 +61,9 @@ fn addresses(listen: &[ListenAddress]) -> Refusals {
     let is_fixed =
         |address: &&ListenAddress| !matches!(address, ListenAddress::Tcp(at) if at.port() == 0);
     let fixed = listen.iter().filter(is_fixed).map(ToString::to_string);
-    refusals.extend(repeated(fixed).map(|address| {
-        ("server.listen", format!("{address} is there twice"))
-    }));
+    refusals.extend(
+        repeated(fixed).map(|address| ("server.listen", format!("{address} is there twice"))),
+    );
     refusals
 }
 

@@ -14,6 +14,7 @@ use super::state::State;
 use super::turn::{Waiter, WaiterReply};
 use super::{LoadError, LoadOutcome, LoadOverrides, ManageError, ReconfigureError, ServedModels};
 use crate::repository::{ModelPlace, check_name};
+use crate::telemetry::events;
 
 /// Why a model that the configuration no longer lists does not serve.
 const NO_LONGER_LISTED: &str = "the configuration no longer lists it";
@@ -80,6 +81,7 @@ impl Manager {
         for name in listing.models.keys() {
             self.note_not_loaded(name);
         }
+        listing.warnings.iter().for_each(|text| events::warning(text));
         for (name, _, error) in &listing.problems {
             // A path where no name is known is no model that a request could mean.
             if !listing.models.contains_key(name) && check_name(name).is_ok() {
@@ -192,7 +194,8 @@ impl Manager {
                 bytes: version.bytes,
                 modified: version.modified,
                 settings: plan.settings.clone(),
-                files: brought.clone().flatten(),
+                warnings: plan.warnings.clone(),
+                _files: brought.clone().flatten(),
                 overridden: brought.is_some(),
             };
             self.jobs.insert(key, job);
@@ -242,6 +245,7 @@ impl Manager {
 
     /// What served before serves on; where nothing does, the reason is kept for who asks.
     fn could_not_plan(&mut self, model: &str, error: &LoadError) {
+        events::warning(&format_args!("model {model:?} cannot be loaded: {error}"));
         if !self.is_desired(model) {
             self.catalog.note(model, error.to_string());
             self.changed.insert(model.to_owned());

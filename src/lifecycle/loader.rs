@@ -8,17 +8,18 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::catalog::VersionKey;
 use super::warm_up::warm_up;
 use super::{ActiveVersion, EngineProvider, LoadError, ModelSettings};
 use crate::batching::{Batcher, SessionOpener};
-use crate::engine::{ModelSource, SessionSettings};
+use crate::engine::{Engine, ModelSource, SessionSettings};
 use crate::repository::{read_manifest, verify_digests};
-use crate::telemetry::ModelEvents;
+use crate::telemetry::{ModelEvents, SwapPhases};
 
 /// No file of class labels is longer.
 const MAX_LABEL_BYTES: u64 = 64 * 1024 * 1024;
@@ -31,14 +32,25 @@ pub(super) struct LoadJob {
     pub(super) bytes: u64,
     pub(super) modified: Option<SystemTime>,
     pub(super) settings: Arc<ModelSettings>,
+    /// What of the model's folder is passed over.
+    pub(super) warnings: Vec<String>,
     /// Files that came with a load request: deleted when the last that serves from them is gone.
-    pub(super) files: Option<Arc<TempDir>>,
+    /// Held, never read.
+    pub(super) _files: Option<Arc<TempDir>>,
     /// A load request brought files or a configuration; the disk does not speak for it.
     pub(super) overridden: bool,
 }
 
+/// A version that is ready to serve, and what making it took.
+pub(super) struct Loaded {
+    pub(super) version: ActiveVersion,
+    pub(super) phases: SwapPhases,
+    /// What the process grew by meanwhile, other loads included.
+    pub(super) growth_bytes: Option<u64>,
+}
+
 /// Told how a load ended, on the loader thread.
-pub(super) type Done = Box<dyn FnOnce(Result<ActiveVersion, LoadError>) + Send>;
+pub(super) type Done = Box<dyn FnOnce(Result<Loaded, LoadError>) + Send>;
 
 /// Loads on a new thread. A panic of the engine is an error of this load, no more.
 ///
@@ -70,8 +82,13 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
-fn load(job: &LoadJob, engines: &EngineProvider) -> Result<ActiveVersion, LoadError> {
+fn load(job: &LoadJob, engines: &EngineProvider) -> Result<Loaded, LoadError> {
     let settings = job.settings.clone();
+    let events = Arc::new(ModelEvents::new(&job.key.model, job.key.number));
+    events.loading(&job.file.display());
+    for warning in settings.warnings.iter().chain(&job.warnings) {
+        events.warning(warning);
+    }
     if let Some(folder) = job.file.parent()
         && let Some(manifest) = read_manifest(folder)?
     {
@@ -84,27 +101,48 @@ fn load(job: &LoadJob, engines: &EngineProvider) -> Result<ActiveVersion, LoadEr
         .map(|(output, path)| Ok((output.clone(), read_labels(output, path)?)))
         .collect::<Result<BTreeMap<_, _>, LoadError>>()?;
 
-    let events = Arc::new(ModelEvents::new(&job.key.model, job.key.number));
     let engine = engines(settings.engine)?;
-    let opener: SessionOpener = {
-        let (job, settings) = (job.clone(), settings.clone());
-        Arc::new(move |threads| {
-            let source = ModelSource { path: job.file.clone() };
-            let asked = SessionSettings { threads, ..settings.session.clone() };
-            let mut session = engine.open(&source, &asked)?;
-            warm_up(session.as_mut(), &settings.warm_up, &settings.batching.axes)?;
-            Ok(session)
-        })
-    };
+    let before = resident_bytes();
+    let began = Instant::now();
+    let phases = Arc::new(Mutex::new(None));
+    let opener = session_opener(job, engine, phases.clone());
     let batcher = Batcher::start(opener, &settings.batching, events.clone())?;
-    Ok(ActiveVersion {
-        model: job.key.model.clone(),
-        number: job.key.number,
-        batcher,
-        settings,
-        events,
-        labels,
+    let mut phases = phases.lock().take().unwrap_or_default();
+    phases.measure = began.elapsed().saturating_sub(phases.open + phases.warm);
+    let growth = |after: u64| Some(after.saturating_sub(before?));
+    let growth_bytes = resident_bytes().and_then(growth);
+    let (model, number) = (job.key.model.clone(), job.key.number);
+    let version = ActiveVersion { model, number, batcher, settings, events, labels };
+    Ok(Loaded { version, phases, growth_bytes })
+}
+
+/// Opens sessions of the job's model and warms each one. The first one's times go to `phases`:
+/// that is what a version's readiness waits for; later ones are the measurement's.
+fn session_opener(
+    job: &LoadJob,
+    engine: Arc<dyn Engine>,
+    phases: Arc<Mutex<Option<SwapPhases>>>,
+) -> SessionOpener {
+    let job = job.clone();
+    Arc::new(move |threads| {
+        let settings = &job.settings;
+        let source = ModelSource { path: job.file.clone() };
+        let asked = SessionSettings { threads, ..settings.session.clone() };
+        let began = Instant::now();
+        let mut session = engine.open(&source, &asked)?;
+        let open = began.elapsed();
+        warm_up(session.as_mut(), &settings.warm_up, &settings.batching.axes)?;
+        let warm = began.elapsed().saturating_sub(open);
+        phases.lock().get_or_insert(SwapPhases { open, warm, measure: Duration::ZERO });
+        Ok(session)
     })
+}
+
+/// Memory of the process that is not swapped out, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
 }
 
 /// The labels of one output, a line each; the last line need not be ended.

@@ -6,17 +6,17 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::catalog::{Catalog, VersionKey};
 use super::handle::Command;
 use super::index::{NOT_LOADED, UNLOADED, index};
-use super::loader::LoadJob;
+use super::loader::{LoadJob, Loaded};
 use super::plan::{Listing, find_in_repositories};
 use super::retirement::Retirement;
-use super::turn::Waiter;
+use super::turn::{Serving, Waiter};
 use super::{
     ActiveModels, ActiveVersion, LoadError, LoadOutcome, LoadOverrides, ManageError, ManagerHandle,
     ManagerSettings, StopReport,
@@ -35,7 +35,7 @@ pub(super) const STOPPING: &str = "the daemon is stopping";
 /// never waits for them.
 pub(super) enum Message {
     Command(Command),
-    Loaded { key: VersionKey, took: Duration, result: Box<Result<ActiveVersion, LoadError>> },
+    Loaded { key: VersionKey, result: Box<Result<Loaded, LoadError>> },
     Freed { key: VersionKey },
 }
 
@@ -58,13 +58,15 @@ pub struct Manager {
     pub(super) catalog: Catalog,
     /// What each version that is not gone was or is to be loaded from.
     pub(super) jobs: HashMap<VersionKey, LoadJob>,
-    pub(super) ready: HashMap<VersionKey, Arc<ActiveVersion>>,
+    pub(super) ready: HashMap<VersionKey, Serving>,
     /// Taken out of service, to be handed to the retirement thread once the table says so too.
     pub(super) retiring: Vec<(VersionKey, Arc<ActiveVersion>)>,
     /// Models whose entry in the table is to be made anew.
     pub(super) changed: BTreeSet<String>,
     /// Loads under way.
     pub(super) loading: usize,
+    /// The load under way has been the only one since it began: what the process grew by is its.
+    pub(super) loads_alone: bool,
     pub(super) waiters: Vec<Waiter>,
     pub(super) queued: HashMap<String, VecDeque<QueuedLoad>>,
     /// How the initial loads ended, once they have.
@@ -100,6 +102,7 @@ impl Manager {
             retiring: Vec::new(),
             changed: BTreeSet::new(),
             loading: 0,
+            loads_alone: false,
             waiters: Vec::new(),
             queued: HashMap::new(),
             initial: None,
@@ -129,8 +132,8 @@ impl Manager {
             };
             match message {
                 Ok(Message::Command(command)) => self.obey(command),
-                Ok(Message::Loaded { key, took, result }) => {
-                    self.loaded(&key, took, *result, Instant::now());
+                Ok(Message::Loaded { key, result }) => {
+                    self.loaded(&key, *result, Instant::now());
                 }
                 Ok(Message::Freed { key }) => self.freed(&key),
                 Err(RecvTimeoutError::Timeout) => {}

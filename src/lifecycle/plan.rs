@@ -117,7 +117,7 @@ pub(super) fn plan_model(
 ) -> Result<Plan, LoadError> {
     let path = &place.path;
     let settings = read_settings(path, reader, config)?;
-    let files = read_model(place, MODEL_FILE)?;
+    let files = read_model(place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
     let on_disk: Vec<u64> = files.versions.iter().map(|version| version.number).collect();
     let desired = desired_versions(&settings.versions, &on_disk);
     if desired.is_empty() {
@@ -139,9 +139,7 @@ fn read_settings(
     reader: &SettingsReader,
     config: Option<&str>,
 ) -> Result<ModelSettings, LoadError> {
-    // A bare file's settings lie beside it, as those of a model's folder lie in it.
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    let read = catch_unwind(AssertUnwindSafe(|| reader(folder, config)));
+    let read = catch_unwind(AssertUnwindSafe(|| reader(path, config)));
     let read = read.map_err(|panic| LoadError::Panicked { message: panic_message(&*panic) })?;
     read.map_err(|reason| LoadError::Settings { path: path.to_owned(), reason })
 }

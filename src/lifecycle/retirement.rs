@@ -134,10 +134,12 @@ fn try_take(retired: Retired) -> Result<(VersionKey, ActiveVersion, Instant), Re
 
 /// Ends the instances and frees the memory. An engine that panics while it is freed takes only
 /// its own memory with it.
-fn free_version(version: ActiveVersion, _since: Instant) {
+fn free_version(version: ActiveVersion, since: Instant) {
+    let events = version.events.clone();
     let _ = catch_unwind(AssertUnwindSafe(move || {
         version.batcher.close();
         version.batcher.join();
         drop(version);
     }));
+    events.unloaded(since.elapsed());
 }

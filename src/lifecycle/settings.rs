@@ -42,6 +42,8 @@ pub struct WarmUp {
 /// Settings of one model, from `model.toml` or `config.pbtxt`, over the daemon's defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSettings {
+    /// The model's file in each version's folder, where it is not `model.onnx`.
+    pub model_file: Option<String>,
     pub engine: EngineChoice,
     pub session: SessionSettings,
     pub batching: BatchingSettings,
@@ -53,8 +55,8 @@ pub struct ModelSettings {
     pub warnings: Vec<String>,
 }
 
-/// Reads one model's settings: given its folder (a bare file's is the folder it lies in), and the
-/// ModelConfig as JSON that a load request brought. Lifecycle knows no configuration file.
+/// Reads one model's settings: given its folder, or the bare file that it is, and the ModelConfig
+/// as JSON that a load request brought. Lifecycle knows no configuration file.
 pub type SettingsReader =
     Arc<dyn Fn(&Path, Option<&str>) -> Result<ModelSettings, String> + Send + Sync>;
 

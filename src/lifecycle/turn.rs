@@ -3,17 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::catalog::{Model, VersionKey};
 use super::index::UNLOADED;
-use super::loader::start_load;
+use super::loader::{Loaded, start_load};
 use super::manager::{Manager, Message, unloaded_meanwhile};
 use super::policy::Action;
 use super::state::{Event, State};
 use super::{ActiveModel, ActiveVersion, LoadError, LoadOutcome, ManageError, ReconfigureError};
+use crate::telemetry::{LoadedVersion, ModelEvents, Swap, SwapPhases, events};
+
+/// A version that is in the table.
+pub(super) struct Serving {
+    pub(super) version: Arc<ActiveVersion>,
+    /// What loading took, until the version has become the one that answers.
+    phases: Option<SwapPhases>,
+}
 
 /// Somebody who waits until no load of these models is under way.
 pub(super) struct Waiter {
@@ -71,7 +79,10 @@ impl Manager {
                 let key = VersionKey { model, number, generation };
                 self.catalog.record(&key, Event::UnloadStarted);
                 match self.ready.remove(&key) {
-                    Some(version) => self.retiring.push((key, version)),
+                    Some(Serving { version, .. }) => {
+                        version.events.unloading();
+                        self.retiring.push((key, version));
+                    }
                     // It had not been begun.
                     None => drop(self.jobs.remove(&key)),
                 }
@@ -82,16 +93,16 @@ impl Manager {
     fn start_load(&mut self, key: VersionKey, now: Instant) {
         self.catalog.record(&key, Event::LoadStarted);
         self.loading += 1;
+        self.loads_alone = self.loading == 1;
         let job = self.jobs.get(&key).expect("a version that waits has a job").clone();
         let (sender, loaded_key) = (self.sender.clone(), key.clone());
-        let done = Box::new(move |result: Result<ActiveVersion, LoadError>| {
-            let message =
-                Message::Loaded { key: loaded_key, took: now.elapsed(), result: Box::new(result) };
+        let done = Box::new(move |result: Result<Loaded, LoadError>| {
+            let message = Message::Loaded { key: loaded_key, result: Box::new(result) };
             // The manager has ended without waiting: the version is freed on this thread.
             let _ = sender.send(message);
         });
         if let Err(error) = start_load(job, self.settings.engines.clone(), done) {
-            self.loaded(&key, Duration::ZERO, Err(error), now);
+            self.loaded(&key, Err(error), now);
         }
     }
 
@@ -99,21 +110,34 @@ impl Manager {
     pub(super) fn loaded(
         &mut self,
         key: &VersionKey,
-        _took: Duration,
-        result: Result<ActiveVersion, LoadError>,
+        result: Result<Loaded, LoadError>,
         now: Instant,
     ) {
         self.loading -= 1;
+        let alone = std::mem::take(&mut self.loads_alone);
         self.changed.insert(key.model.clone());
         match result {
-            Ok(version) => {
+            Ok(loaded) => {
                 self.catalog.record(key, Event::Loaded);
-                self.ready.insert(key.clone(), Arc::new(version));
+                tell_ready(&loaded, loaded.growth_bytes.filter(|_| alone));
+                let Loaded { version, phases, .. } = loaded;
+                let serving = Serving { version: Arc::new(version), phases: Some(phases) };
+                self.ready.insert(key.clone(), serving);
             }
             Err(error) => {
+                let events = ModelEvents::new(&key.model, key.number);
                 let retry = self.settings.retry;
-                if self.catalog.record_failure(key, error, &retry, now).is_none() {
-                    self.jobs.remove(key);
+                match self.catalog.record_failure(key, error.clone(), &retry, now) {
+                    Some(time) => {
+                        let seconds = time.saturating_duration_since(now).as_secs_f64();
+                        events.warning(&format_args!(
+                            "loading failed and is tried again in {seconds} s: {error}"
+                        ));
+                    }
+                    None => {
+                        events.load_failed(&error);
+                        self.jobs.remove(key);
+                    }
                 }
             }
         }
@@ -132,21 +156,37 @@ impl Manager {
         self.changed.extend(self.catalog.sweep());
         if !self.changed.is_empty() {
             let changes = std::mem::take(&mut self.changed);
-            let entry = |name: String| {
-                let entry = self.catalog.get(&name).map(|model| self.entry(&name, model));
-                (name, entry)
+            let entry = |name: &String| {
+                let entry = self.catalog.get(name).map(|model| self.entry(name, model));
+                (name.clone(), entry)
             };
-            self.active.replace(changes.into_iter().map(entry).collect());
+            let before = self.active.snapshot();
+            self.active.replace(changes.iter().map(entry).collect());
+            for name in &changes {
+                self.tell_swap(name, before.get(name).and_then(|entry| entry.current.as_deref()));
+            }
         }
         for (key, version) in self.retiring.drain(..) {
             self.retirement.retire(key, version);
         }
     }
 
+    /// Tells when another load of a model answers from now on.
+    fn tell_swap(&mut self, name: &str, before: Option<&ActiveVersion>) {
+        let table = self.active.snapshot();
+        let Some(after) = table.get(name).and_then(|entry| entry.current.as_ref()) else { return };
+        let is_current = |serving: &&mut Serving| Arc::ptr_eq(&serving.version, after);
+        let serving = self.ready.values_mut().find(is_current);
+        if let Some(phases) = serving.and_then(|serving| serving.phases.take()) {
+            let from = before.map(|version| version.number);
+            events::swapped(&Swap { model: name, from, to: after.number, phases });
+        }
+    }
+
     fn entry(&self, name: &str, model: &Model) -> ActiveModel {
         let version = |(number, generation): (u64, u64)| {
             let key = VersionKey { model: name.to_owned(), number, generation };
-            Some((number, self.ready.get(&key)?.clone()))
+            Some((number, self.ready.get(&key)?.version.clone()))
         };
         let versions: BTreeMap<u64, Arc<ActiveVersion>> =
             model.ready().into_iter().filter_map(version).collect();
@@ -229,6 +269,23 @@ impl Manager {
         }
         Err(ManageError::LoadFailed { model, reason })
     }
+}
+
+/// Tells that a version begins to take requests.
+fn tell_ready(loaded: &Loaded, memory_bytes: Option<u64>) {
+    let placement = loaded.version.batcher.placement();
+    let SwapPhases { open, warm, measure } = loaded.phases;
+    let nodes: Vec<(&str, usize)> =
+        placement.nodes.iter().map(|it| (it.provider.as_str(), it.nodes)).collect();
+    loaded.version.events.ready(&LoadedVersion {
+        load: open + warm + measure,
+        engine: placement.engine,
+        engine_version: &placement.engine_version,
+        device: &placement.device.to_string(),
+        fallback_reason: placement.fallback_reason.as_deref(),
+        nodes: &nodes,
+        memory_bytes,
+    });
 }
 
 /// What does not serve, by version, and why.

@@ -228,3 +228,108 @@ fn read_beside(folder: &Path, location: &str) -> Result<Bytes, String> {
         .map_err(text)?;
     Ok(Bytes::from(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::samples::mlp;
+    use crate::onnx::{read, write};
+
+    fn pointing(location: &str, entries: &[(&str, &str)]) -> TensorProto {
+        let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
+            key: Some(key.to_owned()),
+            value: Some(value.to_owned()),
+        };
+        TensorProto {
+            name: Some("w".to_owned()),
+            data_type: Some(ElementType::Float as i32),
+            dims: vec![2],
+            data_location: Some(DataLocation::External as i32),
+            external_data: [("location", location)].iter().chain(entries).map(entry).collect(),
+            ..TensorProto::default()
+        }
+    }
+
+    /// A model's folder with a file of 12 bytes in it, a secret beside it and a link to that.
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let outside = tempfile::tempdir().expect("a temporary folder");
+        let inside = outside.path().join("model");
+        std::fs::create_dir(&inside).expect("the folder is writable");
+        std::fs::write(outside.path().join("secret"), [7; 64]).expect("the folder is writable");
+        std::fs::write(inside.join("weights"), [0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64])
+            .expect("the folder is writable");
+        std::os::unix::fs::symlink("../secret", inside.join("link")).expect("links work");
+        (outside, inside)
+    }
+
+    #[test]
+    fn offset_and_length_are_honoured() {
+        let (_keep, folder) = folder();
+        let mut files = ExternalFiles::new(&folder);
+        for (entries, expected) in
+            [(&[][..], [0.0, 1.0]), (&[("offset", "4"), ("length", "8")][..], [1.0, 2.0])]
+        {
+            let tensor = files.tensor(&pointing("./weights", entries)).expect("within the file");
+            assert_eq!(tensor.to_f32().expect("floats"), expected);
+        }
+    }
+
+    fn check_refused(location: &str, entries: &[(&str, &str)], expected: &str) {
+        let (_keep, folder) = folder();
+        let error = ExternalFiles::new(&folder).tensor(&pointing(location, entries));
+        let text = error.expect_err("must be refused").to_string();
+        let start = format!("tensor \"w\": external data {location:?}: {expected}");
+        assert!(text.starts_with(&start), "{text}");
+    }
+
+    #[test]
+    fn a_model_cannot_read_outside_its_folder() {
+        let outside = "expected a path relative to the model's folder, without `..`";
+        check_refused("../secret", &[], outside);
+        check_refused("/etc/passwd", &[], outside);
+        check_refused("a/../../secret", &[], outside);
+        check_refused("", &[], outside);
+        check_refused("link", &[], "it is a link to ");
+        check_refused(".", &[], "it is no regular file");
+        check_refused("none", &[], "No such file");
+    }
+
+    #[test]
+    fn ranges_beyond_the_file_are_refused() {
+        check_refused(
+            "weights",
+            &[("offset", "8")],
+            "8 bytes at offset 8 are beyond the file's 12 bytes",
+        );
+        check_refused("weights", &[("offset", &u64::MAX.to_string())], "8 bytes at offset 18446");
+        check_refused(
+            "weights",
+            &[("offset", "-4")],
+            "offset is \"-4\", expected a count of bytes",
+        );
+        check_refused(
+            "weights",
+            &[("length", "4")],
+            "length is 4, expected 8 for its type and shape",
+        );
+    }
+
+    #[test]
+    fn weights_go_out_and_come_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("model.onnx");
+        let original = mlp(16, &[32], 4);
+        let mut model = original.clone();
+        save_external(&mut model, &path, "model.onnx.data", 256).expect("the folder is writable");
+        write(&path, &model).expect("the folder is writable");
+
+        let mut back = read(&path).expect("just written");
+        let initializers = &back.graph.as_ref().expect("has one").initializer;
+        let external: Vec<bool> = initializers.iter().map(is_external).collect();
+        assert_eq!(external, [true, false, true, false]);
+        let data = folder.path().join("model.onnx.data").metadata().expect("just written");
+        assert_eq!(data.len(), ALIGNMENT + 32 * 4 * 4);
+        load_external(&mut back, folder.path()).expect("both files are there");
+        assert_eq!(back, original);
+    }
+}

@@ -22,3 +22,6 @@ mod write;
 pub use error::OnnxError;
 pub use read::{MAX_MODEL_BYTES, read, read_bytes};
 pub use write::write;
+
+#[cfg(test)]
+mod tests;

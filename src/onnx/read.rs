@@ -183,3 +183,69 @@ fn varint(bytes: &[u8]) -> Varint {
     }
     if bytes.len() < 10 { Varint::Cut } else { Varint::TooLong }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::samples::mlp;
+
+    fn check_refused(bytes: &[u8], expected: &str) {
+        let error = read_bytes(Path::new("m.onnx"), Bytes::copy_from_slice(bytes));
+        assert_eq!(error.expect_err("no model").to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_no_model_is_told_apart() {
+        check_refused(b"", "m.onnx: the file is empty");
+        check_refused(b"hello world", "m.onnx: not an ONNX model: no protobuf field at byte 2");
+        check_refused(
+            b"version https://git-lfs.github.com/spec/v1",
+            "m.onnx: not an ONNX model: it is a pointer to a file in Git LFS, not the file",
+        );
+        check_refused(
+            b"\x0a\x01x",
+            "m.onnx: not an ONNX model: field 1 of another type than a model's at byte 0",
+        );
+        check_refused(b"\x50\x01", "m.onnx: not an ONNX model: it has no field of a model");
+        check_refused(b"\x08\x08", "m.onnx: the model has no graph");
+        check_refused(
+            b"\x08\x08\x3a\x00",
+            "m.onnx: the model imports no operator set (opset_import is empty)",
+        );
+        check_refused(b"\x08\x08\x3a\x05\x0a", "m.onnx: truncated: needs at least 9 bytes, has 5");
+        // A length of 2^64 - 1 must not wrap around.
+        check_refused(
+            b"\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "m.onnx: truncated: needs at least 18446744073709551615 bytes, has 13",
+        );
+    }
+
+    #[test]
+    fn missing_files_and_folders_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let missing = folder.path().join("none.onnx");
+        let error = read(&missing).expect_err("no such file");
+        assert_eq!(error, OnnxError::Missing { path: missing });
+        let error = read(folder.path()).expect_err("a folder");
+        assert!(error.to_string().ends_with("it is a folder, expected a file"), "{error}");
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused_unread() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        // Sparse: takes no space.
+        file.as_file().set_len(MAX_MODEL_BYTES + 1).expect("a sparse file");
+        let error = read(file.path()).expect_err("too large");
+        assert!(matches!(error, OnnxError::TooLarge { size, .. } if size == MAX_MODEL_BYTES + 1));
+    }
+
+    #[test]
+    fn weights_share_the_files_memory() {
+        let bytes = Bytes::from(mlp(64, &[], 10).encode_to_vec());
+        let range = bytes.as_ptr_range();
+        let model = read_bytes(Path::new("m.onnx"), bytes.clone()).expect("a model");
+        let weight = &model.graph.expect("has one").initializer[0];
+        let raw = weight.raw_data.as_ref().expect("raw");
+        assert!(range.contains(&raw.as_ptr()));
+    }
+}

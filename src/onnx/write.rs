@@ -50,3 +50,43 @@ pub(super) fn replace_file(
     put()
         .map_err(|error| OnnxError::Unwritable { path: path.to_owned(), reason: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::onnx::read::read;
+    use crate::onnx::samples::mlp;
+
+    #[test]
+    fn a_written_model_comes_back_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("model.onnx");
+        for model in [mlp(4, &[3], 2), mlp(4, &[], 2)] {
+            write(&path, &model).expect("the folder is writable");
+            assert_eq!(read(&path).expect("just written"), model);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1);
+        // As readable as any file that is created there.
+        std::fs::write(folder.path().join("plain"), "").expect("the folder is writable");
+        let mode = |name: &str| folder.path().join(name).metadata().expect("exists").mode();
+        assert_eq!(mode("model.onnx"), mode("plain"));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, "old").expect("the folder is writable");
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = replace_file(&path, |file| {
+            file.write_all(b"ne")?;
+            Err(full())
+        });
+        let expected = OnnxError::Unwritable { path: path.clone(), reason: full().to_string() };
+        assert_eq!(error, Err(expected));
+        assert_eq!(std::fs::read(&path).expect("still there"), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1);
+    }
+}

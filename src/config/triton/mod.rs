@@ -21,7 +21,7 @@ use std::path::Path;
 
 use super::problem::{ConfigProblems, Problem, ProblemKind};
 use crate::lifecycle::ModelSettings;
-use tree::{Message, SyntaxError, Value};
+use tree::{SyntaxError, Value};
 
 /// The settings that the text of a `config.pbtxt` asks for, over the daemon's defaults.
 ///
@@ -63,12 +63,6 @@ pub(super) fn name_warning(text: &str, folder: &Path) -> Option<String> {
 fn syntax_problem(source: &str, error: SyntaxError) -> Problem {
     let kind = ProblemKind::Syntax { reason: error.reason };
     Problem { source: source.to_owned(), line: error.line, key: String::new(), kind }
-}
-
-/// Whether the text is read without an error; for fuzzing.
-#[doc(hidden)]
-pub fn is_well_formed(text: &str) -> bool {
-    parser::parse(text).is_ok()
 }
 
 #[cfg(test)]

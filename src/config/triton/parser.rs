@@ -191,10 +191,8 @@ impl Parser<'_> {
             bytes.extend_from_slice(part);
             self.advance()?;
         }
-        let not_utf8 = |_| SyntaxError {
-            line: Some(line),
-            reason: "a quoted text is not UTF-8".to_owned(),
-        };
+        let not_utf8 =
+            |_| SyntaxError { line: Some(line), reason: "a quoted text is not UTF-8".to_owned() };
         String::from_utf8(bytes).map(Value::Text).map_err(not_utf8)
     }
 }
@@ -239,9 +237,10 @@ mod tests {
         check("in: [ { a: 1 } ]", "in={a=1}");
         check("s: 'one ' \"two\" # joined\n 'three'", "s=\"one twothree\"");
         check("f: -1.5 g: - 2 h: -inf i: nan", "f=-1.5 g=-2 h=-inf i=NaN");
-        check("[ext.name]: 1 [type.googleapis.com/x.Y] { z: 2 }", concat!(
-            "[ext.name]=1 [type.googleapis.com/x.Y]={z=2}"
-        ));
+        check(
+            "[ext.name]: 1 [type.googleapis.com/x.Y] { z: 2 }",
+            concat!("[ext.name]=1 [type.googleapis.com/x.Y]={z=2}"),
+        );
         check("version_policy: {all{}}", "version_policy={all={}}");
     }
 

@@ -104,7 +104,8 @@ impl<'t> Tokens<'t> {
             previous = c;
         }
         let (written, rest) = start.split_at(end);
-        let token = integer(written).map(Token::Integer).or_else(|| float(written).map(Token::Float));
+        let token =
+            integer(written).map(Token::Integer).or_else(|| float(written).map(Token::Float));
         let token = token.ok_or_else(|| self.error(format!("{written:?} is not a number")))?;
         self.rest = rest;
         Ok(token)

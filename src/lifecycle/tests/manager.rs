@@ -236,21 +236,3 @@ fn a_failed_load_is_tried_again_as_often_as_asked() {
     let outcomes = running.handle.wait_initial_loads();
     assert_eq!(outcomes[0].ready, [1]);
 }
-
-#[test]
-fn the_stop_waits_for_handles_until_its_deadline() {
-    let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
-    let (running, _) = fixture.run();
-    let held = running.active.get("m", None).unwrap();
-    let report = block_on(running.handle.stop(std::time::Instant::now()));
-    assert!(!report.drained);
-    assert_eq!(report.unfinished, [("m".to_owned(), 1)]);
-    drop(held);
-    assert_eq!(load(&running, "m"), Err(ManageError::Stopping));
-    assert!(running.current("m").unwrap_err().ends_with("the daemon is stopping"));
-
-    let fixture = Fixture::new(&[("m/1/model.onnx", "ok"), ("n/1/model.onnx", "ok")]);
-    let (running, _) = fixture.run();
-    let report = running.stop();
-    assert!(report.drained, "{report:?}");
-}

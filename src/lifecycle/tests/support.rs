@@ -7,74 +7,83 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::batching::BatchingSettings;
-use crate::engine::EngineChoice;
+use crate::batching::{BatchingSettings, Reply, Request, RequestError};
+use crate::engine::scripted::ScriptedEngine;
 use crate::engine::{
-    Device, Engine, EngineError, ModelSource, Placement, Session, SessionSettings, Signature,
+    Engine, EngineChoice, EngineError, ModelSource, Session, SessionSettings, Signature,
 };
 use crate::lifecycle::{
-    ActiveModels, EngineProvider, LoadOutcome, Manager, ManagerHandle, ManagerSettings,
-    ModelSettings, NamedModel, RetryPolicy, ServedModels, SettingsReader, VersionPolicy,
+    ActiveModels, ActiveVersion, EngineProvider, IndexEntry, LoadOutcome, Manager, ManagerHandle,
+    ManagerSettings, ModelSettings, NamedModel, RetryPolicy, ServedModels, SettingsReader,
+    StopReport, VersionPolicy,
 };
-use crate::tensor::Tensor;
+use crate::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
-/// What the test and the engine's threads share.
+/// Opens what the file allows; what it opens echoes its input.
+#[derive(Clone)]
+pub(super) struct StageEngine {
+    pub(super) echo: ScriptedEngine,
+    door: Arc<Door>,
+}
+
+/// Where the loads of files that say `wait` stand until the test lets them go on.
 #[derive(Default)]
-pub(super) struct Stage {
-    state: Mutex<StageState>,
+struct Door {
+    state: Mutex<DoorState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct StageState {
-    /// Loads of files that say `wait` go on.
-    released: bool,
-    /// Names of the threads that sessions were dropped on.
-    dropped_on: Vec<String>,
+struct DoorState {
+    open: bool,
     waiting: usize,
 }
 
-impl Stage {
+impl StageEngine {
+    fn new() -> StageEngine {
+        let spec = |name: &str| TensorSpec {
+            name: name.to_owned(),
+            data_type: DataType::Float32,
+            shape: Some(vec![Dimension::Named("n".to_owned()), Dimension::Fixed(2)]),
+            optional: false,
+        };
+        let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] };
+        StageEngine { echo: ScriptedEngine::echo(signature), door: Arc::default() }
+    }
+
+    /// Lets the loads go on that wait, and those that come.
     pub(super) fn release(&self) {
-        self.state.lock().unwrap().released = true;
-        self.changed.notify_all();
+        self.door.state.lock().unwrap().open = true;
+        self.door.changed.notify_all();
     }
 
-    /// Blocks until a load of a file that says `wait` has begun.
+    /// Blocks until so many loads of files that say `wait` have begun.
     pub(super) fn until_waiting(&self, count: usize) {
-        let state = self.state.lock().unwrap();
-        drop(self.changed.wait_while(state, |state| state.waiting < count).unwrap());
-    }
-
-    pub(super) fn dropped_on(&self) -> Vec<String> {
-        self.state.lock().unwrap().dropped_on.clone()
+        let state = self.door.state.lock().unwrap();
+        drop(self.door.changed.wait_while(state, |state| state.waiting < count).unwrap());
     }
 
     fn wait(&self) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.door.state.lock().unwrap();
         state.waiting += 1;
-        self.changed.notify_all();
-        drop(self.changed.wait_while(state, |state| !state.released).unwrap());
+        self.door.changed.notify_all();
+        drop(self.door.changed.wait_while(state, |state| !state.open).unwrap());
     }
-}
-
-struct StageEngine {
-    stage: Arc<Stage>,
 }
 
 impl Engine for StageEngine {
     fn name(&self) -> &'static str {
-        "scripted"
+        self.echo.name()
     }
 
     fn version(&self) -> &str {
-        "1"
+        self.echo.version()
     }
 
     fn open(
         &self,
         source: &ModelSource,
-        _settings: &SessionSettings,
+        settings: &SessionSettings,
     ) -> Result<Box<dyn Session>, EngineError> {
         let path = source.path.clone();
         let text = fs::read_to_string(&path).map_err(|error| EngineError::ModelUnreadable {
@@ -83,12 +92,12 @@ impl Engine for StageEngine {
         })?;
         match text.trim() {
             "ok" => {}
-            "wait" => self.stage.wait(),
+            "wait" => self.wait(),
             "panic" => panic!("the engine broke"),
             "unsupported" => {
                 return Err(EngineError::OperatorUnsupported {
                     path,
-                    engine: "scripted",
+                    engine: self.name(),
                     node: "node 7".to_owned(),
                     operator: "Frobnicate".to_owned(),
                     reason: "unknown".to_owned(),
@@ -99,53 +108,14 @@ impl Engine for StageEngine {
                 return Err(EngineError::ModelInvalid { path, reason });
             }
         }
-        let placement = Placement {
-            engine: "scripted",
-            engine_version: "1".to_owned(),
-            device: Device::Cpu,
-            nodes: Vec::new(),
-            fallback_reason: None,
-        };
-        let signature = Arc::new(Signature::default());
-        Ok(Box::new(StageSession { signature, placement, stage: self.stage.clone() }))
-    }
-}
-
-struct StageSession {
-    signature: Arc<Signature>,
-    placement: Placement,
-    stage: Arc<Stage>,
-}
-
-impl Session for StageSession {
-    fn signature(&self) -> &Arc<Signature> {
-        &self.signature
-    }
-
-    fn placement(&self) -> &Placement {
-        &self.placement
-    }
-
-    fn run(
-        &mut self,
-        _inputs: &[Option<Tensor>],
-        _outputs: &[usize],
-    ) -> Result<Vec<Tensor>, EngineError> {
-        Ok(Vec::new())
-    }
-}
-
-impl Drop for StageSession {
-    fn drop(&mut self) {
-        let thread = std::thread::current().name().unwrap_or_default().to_owned();
-        self.stage.state.lock().unwrap().dropped_on.push(thread);
+        self.echo.open(source, settings)
     }
 }
 
 /// A repository in a fresh folder, and the manager over it once started.
 pub(super) struct Fixture {
     pub(super) folder: TempDir,
-    pub(super) stage: Arc<Stage>,
+    pub(super) stage: StageEngine,
     pub(super) load_threads: usize,
     pub(super) retry: RetryPolicy,
 }
@@ -155,7 +125,7 @@ impl Fixture {
     pub(super) fn new(files: &[(&str, &str)]) -> Fixture {
         let fixture = Fixture {
             folder: tempfile::tempdir().unwrap(),
-            stage: Arc::new(Stage::default()),
+            stage: StageEngine::new(),
             load_threads: 2,
             retry: RetryPolicy {
                 retries: 0,
@@ -197,8 +167,7 @@ impl Fixture {
     }
 
     pub(super) fn start(&self, served: ServedModels) -> Running {
-        let stage = self.stage.clone();
-        let engine: Arc<dyn Engine> = Arc::new(StageEngine { stage });
+        let engine: Arc<dyn Engine> = Arc::new(self.stage.clone());
         let engines: EngineProvider = Arc::new(move |_| Ok(engine.clone()));
         let settings =
             ManagerSettings { served, engines, load_threads: self.load_threads, retry: self.retry };
@@ -221,13 +190,13 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn stop(&self) -> crate::lifecycle::StopReport {
+    pub(super) fn stop(&self) -> StopReport {
         block_on(self.handle.stop(Instant::now() + Duration::from_secs(20)))
     }
 
     /// The index as lines such as `m/1 Ready reason`.
     pub(super) fn index(&self) -> Vec<String> {
-        let line = |entry: crate::lifecycle::IndexEntry| {
+        let line = |entry: IndexEntry| {
             let version = entry.version.map_or("-".to_owned(), |number| number.to_string());
             let line = format!("{}/{version} {:?} {}", entry.model, entry.state, entry.reason);
             line.trim_end().to_owned()
@@ -252,11 +221,32 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// Asks the version to echo a row.
+pub(super) async fn echo(version: &ActiveVersion) -> Result<Reply, RequestError> {
+    let row = Tensor::from_f32(&[1, 2], &[1.5, -2.5]).unwrap();
+    let request = Request {
+        inputs: vec![Some(row.clone())],
+        outputs: [0].into_iter().collect(),
+        priority: 0,
+        deadline: None,
+        arrived: Instant::now(),
+    };
+    let reply = version.batcher.infer(request).await?;
+    assert_eq!(reply.outputs, [row]);
+    Ok(reply)
+}
+
 pub(super) fn standard_settings() -> ModelSettings {
     ModelSettings {
+        model_file: None,
         engine: EngineChoice::Auto,
         session: SessionSettings::cpu(),
-        batching: BatchingSettings::standard(),
+        batching: BatchingSettings {
+            instances: Some(1),
+            threads: Some(1),
+            max_batch_size: Some(8),
+            ..BatchingSettings::standard()
+        },
         versions: VersionPolicy::Latest(1),
         warm_up: Vec::new(),
         labels: Default::default(),

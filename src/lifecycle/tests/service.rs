@@ -1,0 +1,120 @@
+//! What requests see of loads, unloads and the stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::support::{Fixture, Running, block_on, echo};
+use crate::lifecycle::{LoadOverrides, ManageError};
+
+fn load(running: &Running, model: &str) -> Result<(), ManageError> {
+    block_on(running.handle.load(model, LoadOverrides::default()))
+}
+
+#[test]
+fn no_request_fails_while_versions_come_and_go() {
+    const CLIENTS: usize = 4;
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
+    let (running, _) = fixture.run();
+    let ends = AtomicBool::new(false);
+    let answers = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                block_on(async {
+                    while !ends.load(Ordering::Relaxed) {
+                        let version = running.active.get("m", None).unwrap();
+                        echo(&version).await.unwrap();
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            });
+        }
+        for number in 2..20 {
+            // Every other load fails, and every third brings the same number again.
+            let text = if number % 2 == 0 { "ok" } else { "rubbish" };
+            let before = answers.load(Ordering::Relaxed);
+            fixture.write(&format!("m/{}/model.onnx", number / 3 + 1), text);
+            assert_eq!(load(&running, "m").is_ok(), text == "ok");
+            while answers.load(Ordering::Relaxed) < before + CLIENTS {
+                std::thread::yield_now();
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    assert!(running.stop().drained);
+    assert_eq!(fixture.stage.echo.live(), 0);
+}
+
+#[test]
+fn a_replaced_version_answers_who_holds_it_and_is_freed_on_no_requests_thread() {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
+    let (running, _) = fixture.run();
+    let requests_thread = std::thread::current().id();
+    let held = running.active.get("m", None).unwrap();
+    let sessions = fixture.stage.echo.live();
+    fixture.write("m/2/model.onnx", "ok");
+    assert_eq!(load(&running, "m"), Ok(()));
+    assert_eq!(running.index(), ["m/1 Unloading", "m/2 Ready"]);
+    block_on(echo(&held)).unwrap();
+    assert!(fixture.stage.echo.live() > sessions);
+    // The last handle ends here, on what stands for a request's thread.
+    drop(held);
+    assert!(running.stop().drained);
+    assert_eq!(fixture.stage.echo.live(), 0);
+    assert!(!fixture.stage.echo.drop_threads().contains(&requests_thread));
+}
+
+#[test]
+fn the_stop_answers_what_waits_and_then_frees_everything() {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok"), ("n/1/model.onnx", "ok")]);
+    let (running, _) = fixture.run();
+    let gate = fixture.stage.echo.gate();
+    gate.close();
+    let version = running.active.get("m", None).unwrap();
+    let requests: Vec<_> = (0..3)
+        .map(|_| {
+            let version = Arc::clone(&version);
+            std::thread::spawn(move || block_on(echo(&version)))
+        })
+        .collect();
+    drop(version);
+    gate.wait_for(1);
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| running.stop());
+        // The table says that nothing serves before the last request is answered.
+        while running.current("n").is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(running.current("m").unwrap_err().ends_with("the daemon is stopping"));
+        gate.open();
+        assert!(stop.join().unwrap().drained);
+    });
+    // The one that ran was answered; those that came too late for it were told so.
+    let results: Vec<_> = requests.into_iter().map(|it| it.join().unwrap()).collect();
+    assert!(results.iter().any(Result::is_ok), "{results:?}");
+    assert_eq!(fixture.stage.echo.live(), 0);
+}
+
+#[test]
+fn the_stop_waits_for_handles_no_longer_than_its_deadline() {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
+    let (running, _) = fixture.run();
+    let held = running.active.get("m", None).unwrap();
+    let report = block_on(running.handle.stop(Instant::now() + Duration::from_millis(20)));
+    assert!(!report.drained);
+    assert_eq!(report.unfinished, [("m".to_owned(), 1)]);
+    drop(held);
+    assert_eq!(load(&running, "m"), Err(ManageError::Stopping));
+    assert!(running.current("m").unwrap_err().ends_with("the daemon is stopping"));
+}
+
+#[test]
+fn a_load_that_arrives_during_the_stop_never_serves() {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "wait"), ("n/1/model.onnx", "ok")]);
+    let running = fixture.start(fixture.served());
+    fixture.stage.until_waiting(1);
+    assert!(running.stop().drained);
+    fixture.stage.release();
+    assert!(running.current("m").is_err());
+}
