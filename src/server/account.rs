@@ -9,13 +9,14 @@ use hyper::{HeaderMap, Response};
 use super::request_id::{self, REQUEST_ID};
 use super::respond::Failure;
 use super::response_body::Answer;
-use crate::lifecycle::ActiveVersion;
-use crate::telemetry::{Outcome, RequestRefused};
+use crate::telemetry::{ModelEvents, Outcome, RequestRefused};
 
 /// Opened when a request's version is known, closed when its response has left. Dropped before
 /// that, it counts the request as cancelled: hyper drops what belongs to a client that has gone.
 pub struct Account {
-    version: Arc<ActiveVersion>,
+    /// Of the version that answers. Not the version itself: a client that is slow to take its
+    /// response must not keep a model in memory.
+    events: Arc<ModelEvents>,
     arrived: Instant,
     /// As the client gave it.
     request_id: Option<HeaderValue>,
@@ -28,9 +29,9 @@ pub struct Account {
 }
 
 impl Account {
-    pub fn open(version: Arc<ActiveVersion>, arrived: Instant, headers: &HeaderMap) -> Account {
+    pub fn open(events: Arc<ModelEvents>, arrived: Instant, headers: &HeaderMap) -> Account {
         Account {
-            version,
+            events,
             arrived,
             request_id: request_id::given(headers).cloned(),
             outcome: Outcome::Cancelled,
@@ -40,15 +41,9 @@ impl Account {
         }
     }
 
-    pub fn version(&self) -> &Arc<ActiveVersion> {
-        &self.version
-    }
-
-    /// The request goes on to another version; false where it is the same one.
-    pub fn moved_to(&mut self, version: Arc<ActiveVersion>) -> bool {
-        let other = !Arc::ptr_eq(&self.version, &version);
-        self.version = version;
-        other
+    /// The request goes on to another version.
+    pub fn moved_to(&mut self, events: Arc<ModelEvents>) {
+        self.events = events;
     }
 
     /// The response to what was asked for, with this account.
@@ -83,7 +78,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let events = &self.version.events;
+        let events = &self.events;
         let (Some(answered), Some(written)) = (self.answered, self.written) else {
             // Perhaps answered, but the client did not wait for it.
             events.request_finished(Outcome::Cancelled, self.arrived.elapsed());

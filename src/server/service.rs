@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HeaderValue, VARY};
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use smallvec::SmallVec;
 
-use super::compression::{Encoding, MIN_COMPRESSED_BYTES};
+use super::compression::compress;
 use super::connection::Connection;
 use super::handlers::infer::Protocol;
 use super::handlers::{health, infer, metadata, repository, v1};
@@ -51,7 +50,7 @@ pub async fn answer(
         response.headers_mut().insert(REQUEST_ID, id);
         response
     });
-    compress(&mut response, &head.headers);
+    compress(&mut response, head.headers.get(ACCEPT_ENCODING));
     if thread.is_closing() && head.version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -92,19 +91,4 @@ async fn answer_other(call: Call<'_>, route: Route<'_>) -> Result<Response<Answe
         Route::V1Metadata(target) => v1::metadata(services, target),
         Route::V1Predict(target) => v1::predict(call, target).await,
     }
-}
-
-/// Compresses a response that is large enough where the client asks for it.
-fn compress(response: &mut Response<Answer>, headers: &HeaderMap) {
-    let Some(accepted) = headers.get(ACCEPT_ENCODING) else { return };
-    if response.body().len() < MIN_COMPRESSED_BYTES {
-        return;
-    }
-    response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(encoding) = accepted.to_str().ok().and_then(Encoding::of_accept) else { return };
-    // On failure the plain body is as good an answer.
-    let Ok(compressed) = encoding.encode(&response.body().parts) else { return };
-    response.body_mut().parts = SmallVec::from_iter([compressed]);
-    let name = HeaderValue::from_static(encoding.name());
-    response.headers_mut().insert(CONTENT_ENCODING, name);
 }

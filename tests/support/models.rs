@@ -213,6 +213,7 @@ fn model_settings(batching: BatchingSettings) -> ModelSettings {
         versions: VersionPolicy::All,
         warm_up: Vec::new(),
         labels: BTreeMap::new(),
+        model_file: None,
         warnings: Vec::new(),
     }
 }

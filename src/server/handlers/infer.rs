@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use hyper::header::ACCEPT_ENCODING;
 use hyper::{HeaderMap, Response};
 use tokio::sync::oneshot;
 
@@ -19,8 +19,9 @@ use crate::batching::RequestError;
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::{HeaderMemo, Limits, parse_header_length};
 use crate::server::account::Account;
+use crate::server::compression::compress;
 use crate::server::network::{DataThread, Handoff, Shared};
-use crate::server::request_body::{HEADER_LENGTH, RequestBody};
+use crate::server::request_body::{HEADER_LENGTH, Received, RequestBody};
 use crate::server::respond::Failure;
 use crate::server::response_body::Answer;
 use crate::server::router::Target;
@@ -37,9 +38,11 @@ pub enum Protocol {
 
 /// A request whose body is there.
 struct Arrived {
-    body: Bytes,
+    body: Received,
     form: Form,
     at: Instant,
+    /// The version that was asked for, or that answered for its model when the request came.
+    version: Arc<ActiveVersion>,
 }
 
 /// Answers a request to a model, whatever comes of it once the model is found.
@@ -50,24 +53,32 @@ pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> A
     let thread = &call.connection.thread;
     let shared = &thread.shared;
     let version = shared.services.active.get(&target.model, target.version.as_deref())?;
-    let account = Account::open(version, call.arrived, call.headers);
-    let (form, body) = match read(shared, call.headers, call.body, protocol).await {
-        Ok(read) => read,
+    let account = Account::open(version.events.clone(), call.arrived, call.headers);
+    let (form, body) = match receive(shared, call.headers, call.body, protocol).await {
+        Ok(received) => received,
         Err(failure) => return Ok(account.refuse(&failure, shared.settings.retry_after)),
     };
-    let arrived = Arrived { body, form, at: call.arrived };
-    match thread.idlest_data_thread() {
-        None => Ok(run(shared, target, account, arrived, Some(&call.connection.memo)).await),
-        Some(data) => run_on(data, shared.clone(), target, account, arrived).await,
-    }
+    let arrived = Arrived { body, form, at: call.arrived, version };
+    let Some(data) = thread.idlest_data_thread() else {
+        return Ok(run(shared, target, account, arrived, Some(&call.connection.memo)).await);
+    };
+    let accepted = call.headers.get(ACCEPT_ENCODING).cloned();
+    let shared = shared.clone();
+    let target = target.clone().into_owned();
+    run_on(data, async move || {
+        let mut response = run(&shared, &target, account, arrived, None).await;
+        compress(&mut response, accepted.as_ref());
+        response
+    })
+    .await
 }
 
-async fn read(
+async fn receive(
     shared: &Shared,
     headers: &HeaderMap,
     body: RequestBody<'_>,
     protocol: Protocol,
-) -> Result<(Form, Bytes), Failure> {
+) -> Result<(Form, Received), Failure> {
     let form = match (protocol, headers.get(HEADER_LENGTH)) {
         (Protocol::V1, _) => Form::V1,
         (Protocol::V2, None) => Form::V2 { header_length: None },
@@ -76,24 +87,19 @@ async fn read(
             Form::V2 { header_length: Some(parse_header_length(text.trim())?) }
         }
     };
-    Ok((form, body.read(shared.body_limits()).await?))
+    Ok((form, body.receive(shared.body_limits()).await?))
 }
 
-/// Runs a request on a data thread.
-async fn run_on(
-    data: &DataThread,
-    shared: Arc<Shared>,
-    target: &Target<'_>,
-    account: Account,
-    arrived: Arrived,
-) -> Answered {
+/// Runs something on a data thread and waits for its response.
+async fn run_on<R>(data: &DataThread, run: R) -> Answered
+where
+    R: AsyncFnOnce() -> Response<Answer> + Send + 'static,
+{
     let (mut answer, answered) = oneshot::channel();
-    let target = target.clone().into_owned();
     let work = Box::new(move || -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
-            let running = run(&shared, &target, account, arrived, None);
             tokio::select! {
-                response = running => drop(answer.send(response)),
+                response = run() => drop(answer.send(response)),
                 // The client has gone: the request leaves the queue with its future.
                 () = answer.closed() => {}
             }
@@ -111,31 +117,35 @@ async fn run(
     arrived: Arrived,
     memo: Option<&RefCell<HeaderMemo>>,
 ) -> Response<Answer> {
-    let limits = Limits { max_json_depth: shared.settings.max_json_depth };
-    let result = loop {
-        let signature = account.version().batcher.signature();
-        let decoded = arrived.form.decode(arrived.body.clone(), signature, &limits, memo);
-        let result = match decoded {
-            Ok(decoded) => run_decoded(account.version(), decoded, arrived.at).await,
-            Err(error) => Err(error.into()),
-        };
-        // A version that closed between lookup and queue has a successor, or none.
-        if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
-            break result;
-        }
-        let successor = shared.services.active.get(&target.model, target.version.as_deref());
-        match successor {
-            Ok(version) => {
-                if !account.moved_to(version) {
-                    break result;
-                }
-            }
-            Err(error) => break Err(error.into()),
-        }
-    };
-    match result {
+    match attempt(shared, target, &mut account, arrived, memo).await {
         Ok(response) => account.accept(response),
         Err(failure) => account.refuse(&failure, shared.settings.retry_after),
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    target: &Target<'_>,
+    account: &mut Account,
+    arrived: Arrived,
+    memo: Option<&RefCell<HeaderMemo>>,
+) -> Answered {
+    let limits = Limits { max_json_depth: shared.settings.max_json_depth };
+    let Arrived { body, form, at, mut version } = arrived;
+    let body = body.decompressed(shared.settings.max_body_bytes)?;
+    loop {
+        let decoded = form.decode(body.clone(), version.batcher.signature(), &limits, memo)?;
+        let result = run_decoded(&version, decoded, at).await;
+        if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
+            return result;
+        }
+        // A version that closed between lookup and queue has a successor, or none.
+        let successor = shared.services.active.get(&target.model, target.version.as_deref())?;
+        if Arc::ptr_eq(&successor, &version) {
+            return result;
+        }
+        account.moved_to(successor.events.clone());
+        version = successor;
     }
 }
 
