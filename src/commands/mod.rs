@@ -51,7 +51,8 @@ pub fn run(command: Command) -> Result<Ending> {
         }
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual(&arguments),
-        Command::Serve(arguments) => serve::serve(&arguments.overrides()),
+        Command::Serve(arguments) => serve::serve(arguments.options.into()),
+        Command::Bench(_) => bail!("this build has no benchmark"),
     }
 }
 
