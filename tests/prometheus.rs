@@ -31,17 +31,17 @@ impl Prometheus {
     /// With the configuration and the rules that ship, but for the target's address and a pace
     /// that a test can wait for.
     fn scraping(target: SocketAddr) -> Prometheus {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder of the test's own");
         let shipped = root().join("config/prometheus");
-        let read = |name: &str| std::fs::read_to_string(shipped.join(name)).unwrap();
+        let read = |name: &str| std::fs::read_to_string(shipped.join(name)).expect("the file ships");
         let configuration = read("prometheus.yml")
             .replace("127.0.0.1:8000", &target.to_string())
             .replace("15s", "200ms");
-        std::fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
-        std::fs::write(folder.path().join("onnxd.rules.yml"), read("onnxd.rules.yml")).unwrap();
+        std::fs::write(folder.path().join("prometheus.yml"), configuration).expect("the folder is writable");
+        std::fs::write(folder.path().join("onnxd.rules.yml"), read("onnxd.rules.yml")).expect("the folder is writable");
         // Taken and given back: the command line wants a number.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+        let log = std::fs::File::create(folder.path().join("log")).expect("the folder is writable");
         let child = Command::new(unpacked_program("prometheus", "prometheus"))
             .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
@@ -140,7 +140,8 @@ fn prometheus_scrapes_the_daemon_and_answers_for_it() {
     }
     let rules = prometheus.get("/api/v1/rules").expect("the rules that ship are loaded");
     let groups = rules["data"]["groups"].as_array().expect("groups").clone();
-    let all: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    let of_group = |group: &Value| group["rules"].as_array().expect("rules").clone();
+    let all: Vec<Value> = groups.iter().flat_map(of_group).collect();
     assert!(all.len() > 10, "{} rules are loaded", all.len());
     for rule in &all {
         assert_ne!(rule["health"], "err", "{rule}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::debian::installed_program;
@@ -37,9 +37,9 @@ struct Manager {
 
 impl Manager {
     fn new() -> Manager {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let folder = tempfile::tempdir().expect("a folder of the test's own");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a free path");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         Manager { socket, folder }
     }
 
@@ -74,10 +74,18 @@ fn eventually(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
+/// The status of a request that is right.
+fn infer(daemon: &Daemon) -> u16 {
+    let body = json!({"inputs": [{
+        "name": "pixels", "shape": [1, 64], "datatype": "FP32", "data": vec![0.0; 64],
+    }]});
+    daemon.post_json("/v2/models/digits/infer", &body).status
+}
+
 /// A configuration file with these lines.
 fn configuration(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("onnxd.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the folder is writable");
     path
 }
 
@@ -149,7 +157,7 @@ fn a_reload_is_begun_and_ended_and_a_bad_one_changes_nothing() {
     manager.wait_for("READY=1");
     eventually("the refusal in the log", || daemon.log().contains("nothing was changed"));
     assert!(daemon.log().contains("loud"), "the log says what is wrong:\n{}", daemon.log());
-    assert_eq!(daemon.get("/v2/models/digits/ready").status, 200);
+    assert_eq!(infer(&daemon), 200);
     let metrics = daemon.get("/metrics").text();
     assert!(metrics.contains("onnxd_reloads_total{outcome=\"refused\"} 1"), "{metrics}");
     assert!(metrics.contains("onnxd_reloads_total{outcome=\"ok\"} 1"), "{metrics}");
@@ -157,7 +165,7 @@ fn a_reload_is_begun_and_ended_and_a_bad_one_changes_nothing() {
 
 #[test]
 fn readiness_turns_false_while_requests_are_still_answered_and_a_second_signal_ends_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder of the test's own");
     let text = "[shutdown]\ngrace = \"10min\"\ndeadline = \"20min\"\n";
     let path = configuration(folder.path(), text);
     let mut command = serve();
@@ -167,18 +175,14 @@ fn readiness_turns_false_while_requests_are_still_answered_and_a_second_signal_e
     daemon.signal("TERM");
     eventually("readiness turning false", || daemon.get("/v2/health/ready").status != 200);
     assert_eq!(daemon.get("/v2/health/live").status, 200);
-    let body = serde_json::json!({"inputs": [{
-        "name": "pixels", "shape": [1, 64], "datatype": "FP32", "data": vec![0.0; 64],
-    }]});
-    let answer = daemon.post_json("/v2/models/digits/infer", &body);
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(infer(&daemon), 200);
     daemon.signal("TERM");
     let log = daemon.shared_log();
     let status = daemon.wait();
     assert_eq!(status.code(), Some(1), "what is cut off is not a success");
     let stopped = log
         .lock()
-        .unwrap()
+        .expect("no thread panics with the log")
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .any(|line| line["message"] == "stopped" && line["deadline_met"] == false);
@@ -199,22 +203,22 @@ fn activate(first: impl Into<OwnedFd>, second: impl Into<OwnedFd>, pid: &str) ->
 
 fn over_unix(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).expect("the daemon listens");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     stream
         .write_all(b"GET /v2/health/live HTTP/1.1\r\nHost: onnxd\r\nConnection: close\r\n\r\n")
-        .unwrap();
+        .expect("the daemon reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    stream.read_to_string(&mut answer).expect("an answer");
     answer
 }
 
 #[test]
 fn inherited_sockets_take_the_place_of_configured_ones() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder of the test's own");
     let path = folder.path().join("onnxd.sock");
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = tcp.local_addr().unwrap();
-    let unix = UnixListener::bind(&path).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = tcp.local_addr().expect("it is bound");
+    let unix = UnixListener::bind(&path).expect("a free path");
     let daemon = Daemon::launch(activate(tcp, unix, "$$"));
     assert_eq!(daemon.address, address, "it listens on what it was given, and on nothing else");
     assert_eq!(daemon.get("/v2/health/live").status, 200);
@@ -228,9 +232,9 @@ fn inherited_sockets_take_the_place_of_configured_ones() {
 
 #[test]
 fn sockets_for_another_process_are_not_taken() {
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = tcp.local_addr().unwrap();
-    let second = tcp.as_fd().try_clone_to_owned().unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = tcp.local_addr().expect("it is bound");
+    let second = tcp.as_fd().try_clone_to_owned().expect("a descriptor");
     let daemon = Daemon::launch(activate(tcp, second, "1"));
     assert_ne!(daemon.address, address);
     assert!(daemon.log().contains("\"bound\""), "{}", daemon.log());
@@ -241,7 +245,7 @@ fn systemds_own_activator_starts_it_with_the_first_connection() {
     let program = installed_program("systemd", "systemd-socket-activate");
     let serve = serve();
     // Taken and given back: the activator wants a number.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
     let mut command = Command::new(program);
     command.arg("--listen").arg(address.to_string()).arg(serve.get_program());
     command.args(serve.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -257,11 +261,11 @@ fn systemds_own_activator_starts_it_with_the_first_connection() {
                 Err(error) => panic!("the activator does not listen: {error}"),
             }
         };
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         let request = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).unwrap();
+        stream.write_all(request).expect("the daemon reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        stream.read_to_string(&mut answer).expect("an answer");
         answer
     });
     let daemon = Daemon::launch(command);

@@ -75,12 +75,12 @@ impl Daemon {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary was built");
         let stderr = child.stderr.take().expect("stderr is a pipe");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (found, address) = std::sync::mpsc::channel();
+        let (found, address) = std::sync::mpsc::sync_channel(1);
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(address) = listening_address(&line) {
-                    let _ = found.send(address);
+                    let _ = found.try_send(address);
                 }
                 lines.lock().expect("no thread panics with the log").push(line);
             }
