@@ -33,14 +33,20 @@ impl Prometheus {
     fn scraping(target: SocketAddr) -> Prometheus {
         let folder = tempfile::tempdir().expect("a folder of the test's own");
         let shipped = root().join("config/prometheus");
-        let read = |name: &str| std::fs::read_to_string(shipped.join(name)).expect("the file ships");
+        let read =
+            |name: &str| std::fs::read_to_string(shipped.join(name)).expect("the file ships");
         let configuration = read("prometheus.yml")
             .replace("127.0.0.1:8000", &target.to_string())
             .replace("15s", "200ms");
-        std::fs::write(folder.path().join("prometheus.yml"), configuration).expect("the folder is writable");
-        std::fs::write(folder.path().join("onnxd.rules.yml"), read("onnxd.rules.yml")).expect("the folder is writable");
+        std::fs::write(folder.path().join("prometheus.yml"), configuration)
+            .expect("the folder is writable");
+        std::fs::write(folder.path().join("onnxd.rules.yml"), read("onnxd.rules.yml"))
+            .expect("the folder is writable");
         // Taken and given back: the command line wants a number.
-        let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+        let address = TcpListener::bind("127.0.0.1:0")
+            .expect("a free port")
+            .local_addr()
+            .expect("it is bound");
         let log = std::fs::File::create(folder.path().join("log")).expect("the folder is writable");
         let child = Command::new(unpacked_program("prometheus", "prometheus"))
             .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))

@@ -245,7 +245,8 @@ fn systemds_own_activator_starts_it_with_the_first_connection() {
     let program = installed_program("systemd", "systemd-socket-activate");
     let serve = serve();
     // Taken and given back: the activator wants a number.
-    let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let address =
+        TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
     let mut command = Command::new(program);
     command.arg("--listen").arg(address.to_string()).arg(serve.get_program());
     command.args(serve.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());

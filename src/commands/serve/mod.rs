@@ -19,7 +19,7 @@ use crate::config::{self, Overrides, Settings};
 use crate::lifecycle::{LoadOutcome, Manager, ManagerHandle, ManagerSettings};
 use crate::process::shutdown::Stop;
 use crate::process::{
-    ActivatedListener, Phase, Phases, Readiness, ServiceManager, SignalEvent, Signals,
+    ActivatedListener, Latch, Phase, Phases, Readiness, ServiceManager, SignalEvent, Signals,
     StopOutcome, StopSettings, StopSignal, StopStep, Watchdog, activation, raise_open_files,
 };
 use crate::server::{BoundListener, Server, ServerHandle, Services};
@@ -117,12 +117,9 @@ async fn run(
     };
     let code = background
         .run_until(async {
-            let stop = match life.load(&mut signals).await? {
+            let stop = match life.load(starting, &mut signals).await? {
                 Some(signal) => signal,
-                None => {
-                    starting.release();
-                    life.serve(&mut signals).await
-                }
+                None => life.serve(&mut signals).await,
             };
             Ok::<Ending, anyhow::Error>(life.stop(stop, &mut signals).await)
         })
@@ -174,8 +171,13 @@ struct Life {
 }
 
 impl Life {
-    /// Waits for the models of the start; a signal that comes first is returned.
-    async fn load(&self, signals: &mut Signals) -> anyhow::Result<Option<StopSignal>> {
+    /// Waits for the models of the start, then releases the latch; a signal that comes first is
+    /// returned.
+    async fn load(
+        &self,
+        starting: Latch,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Option<StopSignal>> {
         let mut extend = tokio::time::interval(LOADING_EXTENSION / 3);
         let loads = self.manager.initial_loads();
         tokio::pin!(loads);
@@ -185,8 +187,10 @@ impl Life {
                 signal = signals.next_stop() => return Ok(Some(signal)),
                 outcomes = &mut loads => {
                     models::refuse_start(&outcomes)?;
-                    self.tell(self.service_manager.ready(&status(&outcomes)));
+                    // Ready first: who is told looks at once.
+                    starting.release();
                     events::ready_changed(true);
+                    self.tell(self.service_manager.ready(&status(&outcomes)));
                     return Ok(None);
                 }
                 _ = extend.tick() => {
@@ -231,8 +235,7 @@ impl Life {
             }
             StopStep::ListenersClosed => events::listening_stopped(),
         };
-        let stop =
-            Stop { settings: self.stop, readiness: &self.readiness, phases: &self.phases };
+        let stop = Stop { settings: self.stop, readiness: &self.readiness, phases: &self.phases };
         let outcome = stop.run(close, signals.next_stop(), observe).await;
         match outcome {
             StopOutcome::Finished(took) => events::stopped(took, None),
