@@ -32,7 +32,7 @@ pub use handle::{LoadOutcome, ManagerHandle, StopReport};
 pub use index::{IndexEntry, VersionState};
 pub use manager::Manager;
 pub use overrides::LoadOverrides;
-pub use policy::RetryPolicy;
+pub use policy::{RetryPolicy, desired_versions};
 pub use settings::{
     DEFAULT_LOAD_RETRIES, DEFAULT_LOAD_RETRY_DELAY, DEFAULT_LOAD_RETRY_DELAY_MAX,
     DEFAULT_LOAD_THREADS, EngineProvider, ManagerSettings, ModelSettings, NamedModel, ServedModels,

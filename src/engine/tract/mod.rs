@@ -1,11 +1,22 @@
 //! tract: pure Rust, always there.
+//!
+//! Reading order: `model` (from file to parsed graph), `functions`, `constants` and `support`
+//! (what is rewritten or refused on the way), `session` (a loaded model), `plan` (what tract
+//! runs), `branches`, `value` (tensors to tract's and back), `errors`.
 
+mod branches;
+mod constants;
+mod errors;
+mod functions;
 mod model;
+mod plan;
 mod session;
+mod support;
 mod value;
 
 use self::model::Model;
 use self::session::TractSession;
+pub(super) use self::support::find_node;
 use super::{
     Device, DeviceChoice, Engine, EngineError, ModelSource, NodePlacement, Placement, Session,
     SessionSettings,
@@ -53,6 +64,6 @@ impl Engine for Tract {
             nodes: vec![NodePlacement { provider: NAME.to_owned(), nodes: model.node_count }],
             fallback_reason: None,
         };
-        Ok(Box::new(TractSession::new(model, placement)?))
+        Ok(Box::new(TractSession::new(&source.path, model, placement)?))
     }
 }
