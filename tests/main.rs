@@ -1,8 +1,10 @@
 //! The daemon from outside: one binary, a sentence per module.
 
+/// Bodies: chunked, large, compressed, over the limit.
+mod bodies;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
-/// Routes, statuses, forms and encodings of HTTP.
+/// Routes, statuses and forms of HTTP.
 mod http;
 /// HTTP/2 without TLS.
 mod http2;
@@ -11,3 +13,5 @@ mod patience;
 /// The repository over HTTP: index, load, unload, and a reload under load.
 mod repository_control;
 mod support;
+/// Requests that are traced, at a collector of the tests' own.
+mod traces;

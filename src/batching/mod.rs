@@ -25,6 +25,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+// What a version says of itself and fails with: who speaks to the batcher need not know engines.
+pub use crate::engine::{Device, EngineError};
 pub use batcher::{Batcher, SessionOpener};
 pub use request::{Reply, Request, RequestError, Timing};
 pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};
