@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-FOLDER = Path("fuzz/corpus/model_file")
+FOLDER = Path(__file__).resolve().parent.parent / "fuzz/corpus/model_file"
 
 
 def save(name, model, check=True):

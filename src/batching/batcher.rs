@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use super::layout::{Decided, Site, decide};
+use super::layout::{Site, decide};
 use super::plan::Plan;
 use super::proof::{Finding, prove};
-use super::report::Report;
+use super::report;
 use super::running::Running;
 use super::shared::{Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
-use super::warm_up::warm_up;
 use super::{BatchingSettings, Layout, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
@@ -38,12 +37,11 @@ impl Batcher {
         settings: &BatchingSettings,
         events: Arc<ModelEvents>,
     ) -> Result<Batcher, EngineError> {
-        let report = Report::default();
         let mut slot = Slot::open(&opener, settings.threads.unwrap_or(1).max(1))?;
         let session = slot.session()?;
         let (signature, placement) = (session.signature().clone(), session.placement().clone());
         let Finding { proof, sample } = prove(&mut slot, &signature, settings);
-        report.verdict(&proof.verdict);
+        report::verdict(&events, &proof.verdict);
         let plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
         let site = Site {
             opener: &opener,
@@ -51,24 +49,22 @@ impl Batcher {
             plan: plan.as_ref(),
             sample: sample.as_ref(),
             settings,
-            report: &report,
+            events: &events,
             cores: available_parallelism().map_or(1, usize::from),
         };
-        let Decided { layout, mut slots } = decide(&site, slot)?;
-        warm_up(&site, &signature, &proof.axes, &mut slots)?;
-        report.layout(&layout);
+        let decided = decide(&site, slot)?;
+        report::layout(&events, &decided.layout);
         let fallback = site.fallback();
         let start = Start {
-            max_rows: layout.max_batch_size,
-            inline: layout.inline,
+            max_rows: decided.layout.max_batch_size,
+            inline: decided.layout.inline,
             signature,
             plan,
             opener,
             events,
-            report,
         };
         let shared = Arc::new(Shared::new(start, settings));
-        let running = Arc::new(Running::start(shared, Decided { layout, slots }, fallback)?);
+        let running = Arc::new(Running::start(shared, decided, fallback)?);
         Ok(Batcher { running, placement, proof })
     }
 

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::join::{JoinError, alone, join};
+use super::join::{alone, join};
 use super::queue::{ALONE, Waiting};
+use super::report;
 use super::shared::{Pending, Shared};
 use super::slot::{RunError, Slot, panic_text};
 use super::split::{Answer, Share, SplitError, split, whole};
@@ -23,17 +24,18 @@ type Batch = Vec<Waiting<Pending>>;
 /// Why a batch of several got no answers together.
 enum Failure {
     /// The engine refused or failed: one of the requests may be at fault.
-    Engine(EngineError),
+    Engine,
     Panicked(String),
     /// The outputs do not hold the rows that went in: never together again.
     NotBatchable(SplitError),
-    NotJoinable(JoinError),
+    /// The requests are too unlike to be padded into one.
+    NotJoinable,
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Failure {
         match error {
-            RunError::Engine(error) => Failure::Engine(error),
+            RunError::Engine(_) => Failure::Engine,
             RunError::Panicked(text) => Failure::Panicked(text),
         }
     }
@@ -60,10 +62,10 @@ impl Shared {
     }
 
     fn rebuild(&self, slot: &mut Slot, panic: &str) {
-        self.report.instance_panicked(panic);
+        self.events.instance_rebuilt(panic);
         slot.discard();
         if let Err(error) = slot.session() {
-            self.report.rebuild_failed(&error);
+            report::rebuild_failed(&self.events, &error);
         }
     }
 
@@ -92,13 +94,13 @@ impl Shared {
                 self.rebuild(slot, &text);
                 return Duration::ZERO;
             }
-            Failure::Engine(error) => self.report.batch_retried(batch.len(), &error),
-            Failure::NotJoinable(error) => self.report.batch_retried(batch.len(), &error),
             Failure::NotBatchable(error) => {
                 if self.stop_batching() {
-                    self.report.unbatched(&error.to_string());
+                    report::not_batchable(&self.events, &error);
                 }
             }
+            // Counted as a failed batch; whose fault it was shows below.
+            Failure::Engine | Failure::NotJoinable => {}
         }
         batch.into_iter().map(|entry| self.run_again(slot, entry)).sum()
     }
@@ -125,7 +127,7 @@ impl Shared {
         let plan = self.plan.as_ref().expect("only versions with a plan have batches of several");
         let requests: SmallVec<[&Request; 32]> =
             batch.iter().map(|entry| &entry.item.request).collect();
-        let inputs = join(plan, &requests).map_err(Failure::NotJoinable)?;
+        let inputs = join(plan, &requests).map_err(|_| Failure::NotJoinable)?;
         let wanted = union_of_outputs(&requests);
         let joined = Instant::now();
         let run = slot.run(&inputs, &wanted);

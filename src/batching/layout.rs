@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use super::layout_cache::{self, Circumstances};
 use super::measure::{Load, Throughput, run_time, throughput};
 use super::plan::Plan;
-use super::report::Report;
+use super::report;
 use super::sample::Sample;
 use super::settings::DEFAULT_MAX_BATCH_SIZE;
 use super::slot::Slot;
 use super::{BatchingSettings, Layout, LayoutChoice, SessionOpener};
 use crate::engine::{Device, EngineError, Placement};
+use crate::telemetry::ModelEvents;
 
 /// A batch that takes no longer runs inline: handing over to a thread costs 100 to 200 µs with
 /// few connections, up to 400 with many.
@@ -43,7 +44,7 @@ pub(super) struct Site<'a> {
     /// `None` where no input is known that the model takes: then nothing can be measured.
     pub sample: Option<&'a Sample>,
     pub settings: &'a BatchingSettings,
-    pub report: &'a Report,
+    pub events: &'a ModelEvents,
     pub cores: usize,
 }
 
@@ -78,33 +79,51 @@ pub(super) fn decide(site: &Site<'_>, mut first: Slot) -> Result<Decided, Engine
         LayoutChoice::Threads => false,
         LayoutChoice::Auto => site.is_short(&mut first),
     };
-    if inline {
-        let instances = site.settings.instances.unwrap_or(site.settings.inline_sessions).max(1);
-        let configured = site.settings.layout == LayoutChoice::Inline;
-        let layout = Layout {
-            inline,
-            instances,
-            threads: first.threads(),
-            max_batch_size: site.largest_batch(),
-            origin: if configured { "configured" } else { "measured" },
-        };
-        return site.open_all(layout, vec![first]);
-    }
-    if let Some(layout) = site.configured() {
-        return site.open_all(layout, vec![first]);
-    }
-    let circumstances = site.circumstances();
-    if let Some(layout) = site.cached(&circumstances) {
-        return site.open_all(layout, vec![first]);
-    }
-    let Some(decided) = site.measure(first)? else {
-        return site.open_all(site.fallback(), Vec::new());
-    };
-    site.keep(&circumstances, &decided.layout);
+    let mut decided = if inline { site.inline(first) } else { site.threaded(first) }?;
+    site.warm_up(&mut decided.slots);
     Ok(decided)
 }
 
 impl Site<'_> {
+    fn inline(&self, first: Slot) -> Result<Decided, EngineError> {
+        let settings = self.settings;
+        let layout = Layout {
+            inline: true,
+            instances: settings.instances.unwrap_or(settings.inline_sessions).max(1),
+            threads: first.threads(),
+            max_batch_size: self.largest_batch(),
+            origin: match settings.layout {
+                LayoutChoice::Inline => "configured",
+                LayoutChoice::Auto | LayoutChoice::Threads => "measured",
+            },
+        };
+        self.open_all(layout, vec![first])
+    }
+
+    fn threaded(&self, first: Slot) -> Result<Decided, EngineError> {
+        if let Some(layout) = self.configured() {
+            return self.open_all(layout, vec![first]);
+        }
+        let circumstances = self.circumstances();
+        if let Some(layout) = self.cached(&circumstances) {
+            return self.open_all(layout, vec![first]);
+        }
+        let Some(decided) = self.measure(first)? else {
+            return self.open_all(self.fallback(), Vec::new());
+        };
+        self.keep(&circumstances, &decided.layout);
+        Ok(decided)
+    }
+
+    /// Runs every session once that has not run yet. A made-up input that is refused is no reason
+    /// not to serve.
+    fn warm_up(&self, slots: &mut [Slot]) {
+        let load = self.sample.and_then(|sample| Load::new(sample, self.plan, 1));
+        if let Some(load) = load {
+            slots.iter_mut().filter(|slot| !slot.warm()).for_each(|slot| drop(load.run(slot)));
+        }
+    }
+
     /// Whether a run is too short to be worth a thread.
     fn is_short(&self, slot: &mut Slot) -> bool {
         let rows = self.largest_batch().min(INLINE_ROWS);
@@ -169,7 +188,7 @@ impl Site<'_> {
             return None;
         }
         let cached = layout_cache::read(path, circumstances);
-        cached.inspect_err(|note| self.report.layout_cache(path, note)).ok().flatten()
+        cached.inspect_err(|why| report::cache_unusable(self.events, path, why)).ok().flatten()
     }
 
     fn keep(&self, circumstances: &Circumstances, layout: &Layout) {
@@ -178,7 +197,7 @@ impl Site<'_> {
             return;
         }
         if let Err(error) = layout_cache::write(path, circumstances, layout) {
-            self.report.layout_cache(path, &format!("cannot be written: {error}"));
+            report::cache_unusable(self.events, path, &format!("cannot be written: {error}"));
         }
     }
 

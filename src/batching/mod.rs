@@ -33,12 +33,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod verdict;
-mod warm_up;
 
 pub use axes::Axes;
 pub use batcher::{Batcher, SessionOpener};
 pub use request::{Reply, Request, RequestError, Timing};
-pub use settings::{
-    BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis, WarmUpRuns,
-};
+pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};
 pub use verdict::{Proof, Verdict};

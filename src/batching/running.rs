@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::inline::{SessionPool, answer, drive};
 use super::instance::{self, Instance};
 use super::layout::Decided;
+use super::report;
 use super::shared::Shared;
 use super::slot::Slot;
 use super::{Layout, Reply, Request, RequestError};
@@ -59,9 +60,8 @@ impl Running {
 
     fn start_instances(&self, slots: Vec<Slot>) -> Result<(), EngineError> {
         for slot in slots {
-            let instance = instance::start(self.shared.clone(), slot).map_err(|error| {
-                EngineError::RunFailed { reason: format!("no thread for an instance: {error}") }
-            })?;
+            let started = instance::start(self.shared.clone(), slot);
+            let instance = started.map_err(|error| no_thread(&error))?;
             self.instances.lock().push(instance);
         }
         Ok(())
@@ -92,7 +92,7 @@ impl Running {
         let mover = Builder::new().name("onnxd-mover".to_owned());
         match mover.spawn(move || running.move_to_threads(average)) {
             Ok(handle) => *self.mover.lock() = Some(handle),
-            Err(error) => self.shared.report.move_failed(&error),
+            Err(error) => report::move_failed(&self.shared.events, &no_thread(&error)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Running {
         if let Err(error) = started
             && self.instances.lock().is_empty()
         {
-            self.shared.report.move_failed(&error);
+            report::move_failed(&self.shared.events, &error);
             return;
         }
         if self.shared.closed() {
@@ -119,7 +119,7 @@ impl Running {
             origin: "measured",
             ..self.fallback.clone()
         };
-        self.shared.report.moved_to_threads(average, &layout);
+        report::moved(&self.shared.events, average, &layout);
         // Nobody else sets it: only one moves.
         let _ = self.moved.set(layout);
         self.shared.leave_inline();
@@ -151,4 +151,8 @@ impl Running {
             let _ = mover.join();
         }
     }
+}
+
+fn no_thread(error: &std::io::Error) -> EngineError {
+    EngineError::RunFailed { reason: format!("no thread for an instance: {error}") }
 }

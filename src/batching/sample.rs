@@ -39,8 +39,6 @@ pub(super) struct Sample {
     data_types: Vec<DataType>,
     outputs: SmallVec<[usize; 4]>,
     pub values: Values,
-    /// The size that was guessed for open axes.
-    pub open: usize,
 }
 
 /// What the shapes of samples are made from.
@@ -48,8 +46,8 @@ pub(super) struct SampleShapes<'a> {
     pub signature: &'a Signature,
     /// Batch axis per input.
     pub axes: &'a [Option<usize>],
-    /// By input, as configured: the whole shape, or a size for every open axis in order, with or
-    /// without the batch axis.
+    /// By input, as configured: sizes of every axis, of every axis but the batch's, or of every
+    /// open axis but the batch's.
     pub configured: &'a BTreeMap<String, Vec<usize>>,
     /// Size of every open axis that nothing else decides.
     pub open: usize,
@@ -77,7 +75,6 @@ impl Sample {
             data_types: source.signature.inputs.iter().map(|input| input.data_type).collect(),
             outputs: (0..source.signature.outputs.len()).collect(),
             values,
-            open: source.open,
         })
     }
 
@@ -150,13 +147,16 @@ fn input_shape(source: &SampleShapes<'_>, input: &TensorSpec, axis: Option<usize
         // Said whole; where the model leaves the rank open, there is nothing else to go by.
         fixed_over(dimensions, sizes)
     } else {
-        let is_open = |place: &usize| !matches!(dimensions[*place], Dimension::Fixed(_));
-        let open: Vec<usize> = (0..dimensions.len()).filter(is_open).collect();
-        let inner: Vec<usize> = open.iter().copied().filter(|&place| Some(place) != axis).collect();
+        let is_open = |place: usize| !matches!(dimensions[place], Dimension::Fixed(_));
+        let inner = |place: &usize| Some(*place) != axis;
+        let inner: Vec<usize> = (0..dimensions.len()).filter(inner).collect();
+        let open: Vec<usize> = inner.iter().copied().filter(|&place| is_open(place)).collect();
         let mut shape = input.shape_with(source.open);
-        let places = if sizes.len() == open.len() { &open } else { &inner };
+        let places = if sizes.len() == inner.len() { inner } else { open };
         if sizes.len() == places.len() {
-            places.iter().zip(sizes).for_each(|(&place, &size)| shape[place] = size);
+            // What the model has fixed stays, whatever is configured.
+            let open = places.into_iter().zip(sizes).filter(|(place, _)| is_open(*place));
+            open.for_each(|(place, &size)| shape[place] = size);
         }
         shape
     };
@@ -223,7 +223,7 @@ mod tests {
         let image = || spec("x", "?,3,?,?");
         assert_eq!(shapes(image(), Some(0), &[])[..], [1, 3, 8, 8]);
         assert_eq!(shapes(image(), Some(0), &[48, 192])[..], [1, 3, 48, 192]);
-        assert_eq!(shapes(image(), Some(0), &[5, 48, 192])[..], [1, 3, 48, 192]);
+        assert_eq!(shapes(image(), Some(0), &[3, 48, 192])[..], [1, 3, 48, 192]);
         assert_eq!(shapes(image(), Some(0), &[5, 3, 48, 192])[..], [1, 3, 48, 192]);
         assert_eq!(shapes(spec("x", "2,batch,128"), Some(1), &[])[..], [2, 1, 128]);
         assert!(shapes(spec("x", ""), None, &[]).is_empty());

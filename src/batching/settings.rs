@@ -85,21 +85,10 @@ pub struct BatchingSettings {
     pub layout_key: String,
     /// Sessions of a version that is run inline: one per network thread lets them run at once.
     pub inline_sessions: usize,
-    /// Shapes of made-up inputs for proof and measurement, by input: the whole shape, or a size
-    /// for every open axis in order, with or without the batch axis. What is not named is
+    /// Shapes of made-up inputs for proof and measurement, by input: sizes of every axis, of
+    /// every axis but the batch's, or of every open axis but the batch's. What is not named is
     /// guessed.
     pub sample_shapes: BTreeMap<String, Vec<usize>>,
-    /// Runs before the version is ready, on each of its sessions.
-    pub warm_up: Vec<WarmUpRuns>,
-}
-
-/// Runs of one batch size and shape before a version is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WarmUpRuns {
-    pub batch_size: usize,
-    pub count: usize,
-    /// As [`BatchingSettings::sample_shapes`], and before them.
-    pub shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl BatchingSettings {
@@ -124,7 +113,6 @@ impl BatchingSettings {
             layout_key: String::new(),
             inline_sessions: 1,
             sample_shapes: BTreeMap::new(),
-            warm_up: Vec::new(),
         }
     }
 }

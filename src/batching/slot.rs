@@ -18,16 +18,6 @@ pub(super) enum RunError {
     Panicked(String),
 }
 
-impl RunError {
-    /// As an engine's error, for those who tell no difference.
-    pub fn into_engine_error(self) -> EngineError {
-        match self {
-            RunError::Engine(error) => error,
-            RunError::Panicked(_) => EngineError::RunFailed { reason: self.to_string() },
-        }
-    }
-}
-
 /// A session's place.
 pub(super) struct Slot {
     opener: SessionOpener,
@@ -35,7 +25,6 @@ pub(super) struct Slot {
     threads: usize,
     /// `None` after a panic, until it is opened again.
     session: Option<Box<dyn Session>>,
-    /// Whether the session has run: the first run of a session takes longer than all others.
     warm: bool,
 }
 
@@ -53,6 +42,7 @@ impl Slot {
         self.threads
     }
 
+    /// Whether the session has run: the first run takes longer than all others.
     pub fn warm(&self) -> bool {
         self.warm
     }

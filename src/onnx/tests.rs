@@ -81,6 +81,23 @@ fn every_truncation_of_a_model_is_refused_by_name() {
     }
 }
 
+#[test]
+fn the_model_that_ships_is_sound_and_keeps_its_signature() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits/1");
+    let model = read(&folder.join("model.onnx")).expect("it ships");
+    assert_eq!(check::check(&model), []);
+    let signature = facts::signature(&model).expect("all are tensors");
+    let texts: Vec<String> = signature
+        .inputs
+        .iter()
+        .chain(&signature.outputs)
+        .map(|spec| format!("{} {} {}", spec.name, spec.data_type, spec.shape_text()))
+        .collect();
+    let expected =
+        ["pixels FP32 [batch, 64]", "probabilities FP32 [batch, 10]", "digit INT64 [batch]"];
+    assert_eq!(texts, expected);
+}
+
 fn nested(levels: usize) -> ModelProto {
     let mut graph = GraphBuilder::new("innermost").into_graph();
     for _ in 1..levels {

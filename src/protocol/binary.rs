@@ -167,7 +167,7 @@ pub fn decode_raw(body: Bytes, inputs: &[TensorSpec]) -> Result<InferRequest, Pr
         if let Some(axis) = (skipped..dimensions.len()).find(|&axis| open(&&dimensions[axis])) {
             let size = spec.data_type.size().expect("strings were taken above");
             let row = countable(&shape, &field)?.saturating_mul(size);
-            if row == 0 && !body.is_empty() || row > 0 && body.len() % row != 0 {
+            if !body.len().is_multiple_of(row) {
                 let expected = format!("a multiple of {row} bytes (shape {})", spec.shape_text());
                 return Err(ProtocolError::field(field(), expected, body.len().to_string()));
             }

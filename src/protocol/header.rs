@@ -112,7 +112,7 @@ fn optional<'t, T>(
 }
 
 /// Reads a member that may stand once: of two, neither is meant more than the other.
-fn once<'t, T>(
+pub fn once<'t, T>(
     slot: &mut Option<T>,
     name: &str,
     cursor: &mut Cursor<'t>,

@@ -17,6 +17,8 @@ mod infer;
 mod json;
 mod parameters;
 mod resolve;
+pub mod v1;
+pub mod v2;
 
 pub use classify::classify;
 pub use decode::{HeaderMemo, decode_infer, parse_header_length};

@@ -77,10 +77,15 @@ fn place_of(name: &str, guess: usize, specs: &[TensorSpec]) -> Option<usize> {
     specs.iter().position(|spec| spec.name == name)
 }
 
+/// The names for an error message.
+pub fn list_names(specs: &[TensorSpec]) -> String {
+    let names: Vec<String> = specs.iter().map(|spec| format!("{:?}", spec.name)).collect();
+    names.join(", ")
+}
+
 #[cold]
 fn unknown(field: &dyn Fn() -> String, specs: &[TensorSpec]) -> ProtocolError {
-    let names: Vec<String> = specs.iter().map(|spec| format!("{:?}", spec.name)).collect();
-    let expected = format!("one of the model's: {}", names.join(", "));
+    let expected = format!("one of the model's: {}", list_names(specs));
     ProtocolError::field(field(), expected, "a name it does not have")
 }
 

@@ -237,6 +237,27 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Passes over one value in a text that may have the tokens `NaN`, `Infinity` and
+    /// `-Infinity` where JSON has numbers.
+    pub fn skip_element(&mut self) -> Result<(), ProtocolError> {
+        match self.peek() {
+            Some(b'[') => self.array(|cursor, _| cursor.skip_element()).map(|_| ()),
+            _ if self.special().is_some() => Ok(()),
+            _ => self.skip(),
+        }
+    }
+
+    /// Takes a float that JSON lacks, if one comes next.
+    pub fn special(&mut self) -> Option<f32> {
+        match self.peek() {
+            Some(b'N' | b'I' | b'-') => {}
+            _ => return None,
+        }
+        let table =
+            [("NaN", f32::NAN), ("Infinity", f32::INFINITY), ("-Infinity", f32::NEG_INFINITY)];
+        table.into_iter().find(|(token, _)| self.literal(token)).map(|(_, value)| value)
+    }
+
     /// Checks that nothing but white space is left.
     pub fn end(&mut self) -> Result<(), ProtocolError> {
         match self.peek() {

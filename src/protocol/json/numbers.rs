@@ -75,17 +75,10 @@ pub fn float<T: Float>(cursor: &mut Cursor<'_>, dialect: Dialect) -> Result<T, W
     let finite = |number: Number<'_>| number.text.parse::<T>().ok();
     match number(cursor, |number| finite(number).filter(|value| value.is_finite())) {
         Err(Wrong::Value) if dialect == Dialect::Predict => {
-            special(cursor).map(T::from).ok_or(Wrong::Value)
+            cursor.special().map(T::from).ok_or(Wrong::Value)
         }
         result => result,
     }
-}
-
-/// The values that TensorFlow Serving writes as tokens of its own.
-#[cold]
-fn special(cursor: &mut Cursor<'_>) -> Option<f32> {
-    let table = [("NaN", f32::NAN), ("Infinity", f32::INFINITY), ("-Infinity", f32::NEG_INFINITY)];
-    table.into_iter().find(|(token, _)| cursor.literal(token)).map(|(_, value)| value)
 }
 
 /// Half floats go through `f64`: the second rounding can only matter to a number written with

@@ -6,6 +6,7 @@ mod encode;
 mod resolve;
 mod round_trip;
 mod tritonclient;
+mod v1;
 
 use bytes::Bytes;
 

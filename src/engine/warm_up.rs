@@ -1,23 +1,35 @@
 //! Runs before a version is ready, so that the first request does not pay for what an engine does
 //! on its first run of a shape.
 
-use super::WarmUp;
-use crate::batching::BatchAxes;
-use crate::engine::{EngineError, Session};
+use std::collections::BTreeMap;
+
+use super::{EngineError, Session};
 use crate::tensor::{Dimension, Shape, Tensor, TensorSpec};
 
 /// Size of an open axis that nobody gave a size.
 const GUESSED_SIZE: usize = 1;
 
-/// Runs every sample on the session, with zeros as values.
+/// One kind of run before a version is ready.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmUp {
+    pub batch_size: usize,
+    /// Runs of this sample.
+    pub count: usize,
+    /// By input: sizes of every axis, of every axis but the batch's, or of every open axis but the
+    /// batch's. What is not named is guessed.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+}
+
+/// Runs every sample on the session, with zeros as values. `batch_axis` says which axis of an
+/// input carries the batch, where that is configured.
 ///
 /// # Errors
 /// A sample whose shapes were given cannot be run. One with a guessed shape may fail: not every
 /// model can run every size.
-pub(super) fn warm_up(
+pub fn warm_up(
     session: &mut dyn Session,
     samples: &[WarmUp],
-    axes: &[BatchAxes],
+    batch_axis: &dyn Fn(&str) -> Option<Option<usize>>,
 ) -> Result<(), EngineError> {
     let signature = session.signature().clone();
     let outputs: Vec<usize> = (0..signature.outputs.len()).collect();
@@ -30,7 +42,8 @@ pub(super) fn warm_up(
                 inputs.push(None);
                 continue;
             }
-            let shape = sample_shape(spec, sizes, batch_axis(spec, axes), sample.batch_size);
+            let axis = batch_axis(&spec.name).unwrap_or_else(|| open_first_axis(spec));
+            let shape = sample_shape(spec, sizes, axis, sample.batch_size);
             let (shape, is_guess) = shape.map_err(|reason| failed(&spec.name, &reason))?;
             guessed |= is_guess;
             let tensor = Tensor::zeros(spec.data_type, shape);
@@ -53,13 +66,12 @@ fn failed(input: &str, reason: &str) -> EngineError {
     EngineError::RunFailed { reason: format!("warm-up: input {input:?}: {reason}") }
 }
 
-/// The axis that carries the batch: as configured, else the first where it is open.
-fn batch_axis(spec: &TensorSpec, axes: &[BatchAxes]) -> Option<usize> {
-    let open_first = || match spec.shape.as_deref() {
+/// Where nobody says which axis carries the batch: the first, if it is open.
+fn open_first_axis(spec: &TensorSpec) -> Option<usize> {
+    match spec.shape.as_deref() {
         Some([first, ..]) if is_open(first) => Some(0),
         _ => None,
-    };
-    axes.iter().find(|axes| axes.tensor == spec.name).map_or_else(open_first, |axes| axes.axis)
+    }
 }
 
 fn is_open(dimension: &Dimension) -> bool {
@@ -109,18 +121,55 @@ fn sample_shape(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::scripted::ScriptedEngine;
+    use crate::engine::{Engine, ModelSource, SessionSettings, Signature};
     use crate::tensor::DataType;
 
-    fn check(sizes: Option<&[usize]>, axis: Option<usize>, expected: Result<(&[usize], bool), ()>) {
+    fn image() -> TensorSpec {
         let open = |name: &str| Dimension::Named(name.to_owned());
-        let shape = Some(vec![open("batch"), Dimension::Fixed(3), open("h"), open("w")]);
-        let spec = TensorSpec {
+        TensorSpec {
             name: "x".to_owned(),
             data_type: DataType::Float32,
-            shape,
+            shape: Some(vec![open("batch"), Dimension::Fixed(3), open("h"), open("w")]),
             optional: false,
-        };
-        let actual = sample_shape(&spec, sizes, axis, 4);
+        }
+    }
+
+    /// Warms a model up that takes images of at least 8 by 8; the runs it saw, by batch size.
+    fn warm(sample: WarmUp) -> (Result<(), EngineError>, Vec<usize>) {
+        let signature = Signature { inputs: vec![image()], outputs: vec![image()] };
+        let engine = ScriptedEngine::new(signature, |run| {
+            let image = run.inputs[0].clone().expect("the input is required");
+            match image.shape() {
+                &[_, _, height, width] if height >= 8 && width >= 8 => Ok(vec![image]),
+                _ => Err(EngineError::RunFailed { reason: "too small".to_owned() }),
+            }
+        });
+        let source = ModelSource { path: "model.onnx".into() };
+        let mut session = engine.open(&source, &SessionSettings::cpu()).unwrap();
+        (warm_up(session.as_mut(), &[sample], &|_| None), engine.batch_sizes())
+    }
+
+    #[test]
+    fn every_sample_runs_as_often_as_asked() {
+        let shapes = [("x".to_owned(), vec![8, 9])].into();
+        let (result, runs) = warm(WarmUp { batch_size: 4, count: 3, shapes });
+        assert_eq!((result, runs), (Ok(()), vec![4, 4, 4]));
+    }
+
+    #[test]
+    fn a_guess_may_fail_but_not_what_was_said() {
+        let sample = WarmUp { batch_size: 2, count: 3, shapes: BTreeMap::new() };
+        let (result, runs) = warm(sample.clone());
+        assert_eq!((result, runs), (Ok(()), vec![2]));
+        let shapes = [("x".to_owned(), vec![7, 9])].into();
+        let (result, _) = warm(WarmUp { shapes, ..sample });
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("warm-up: the model failed while it ran: too small"), "{error}");
+    }
+
+    fn check(sizes: Option<&[usize]>, axis: Option<usize>, expected: Result<(&[usize], bool), ()>) {
+        let actual = sample_shape(&image(), sizes, axis, 4);
         let actual = actual.as_ref().map(|(shape, guess)| (shape.as_slice(), *guess));
         assert_eq!(actual.map_err(|_| ()), expected, "{sizes:?}");
     }

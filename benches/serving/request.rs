@@ -1,0 +1,79 @@
+//! Requests as bytes on the wire, and the tensors inside them.
+
+use onnxd::tensor::{DataType, Tensor};
+
+/// A binary-tensor inference request for these inputs.
+pub fn binary(model: &str, inputs: &[(&str, &Tensor)], output: &str) -> Vec<u8> {
+    let mut listed = Vec::new();
+    let mut payload = Vec::new();
+    for (name, tensor) in inputs {
+        let bytes = tensor.bytes().expect("the benchmark's models take numbers");
+        listed.push(format!(
+            r#"{{"name":"{name}","shape":{:?},"datatype":"{}","parameters":{{"binary_data_size":{}}}}}"#,
+            tensor.shape(),
+            tensor.data_type(),
+            bytes.len()
+        ));
+        payload.extend_from_slice(bytes);
+    }
+    let header = format!(
+        r#"{{"inputs":[{}],"outputs":[{{"name":"{output}","parameters":{{"binary_data":true}}}}]}}"#,
+        listed.join(",")
+    );
+    let mut request = format!(
+        "POST /v2/models/{model}/infer HTTP/1.1\r\nHost: onnxd\r\n\
+         Content-Type: application/octet-stream\r\nInference-Header-Content-Length: {}\r\n\
+         Content-Length: {}\r\n\r\n{header}",
+        header.len(),
+        header.len() + payload.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&payload);
+    request
+}
+
+/// The same request in JSON, answered in JSON; 32-bit floats only.
+pub fn json(model: &str, name: &str, tensor: &Tensor) -> Vec<u8> {
+    let values = tensor.to_f32().expect("the benchmark's JSON model takes floats");
+    let body = format!(
+        r#"{{"inputs":[{{"name":"{name}","shape":{:?},"datatype":"FP32","data":{values:?}}}]}}"#,
+        tensor.shape()
+    );
+    format!(
+        "POST /v2/models/{model}/infer HTTP/1.1\r\nHost: onnxd\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Reproducible values in -1..1.
+pub fn floats(shape: &[usize], seed: u64) -> Tensor {
+    let count = shape.iter().product();
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::from_f32(shape, &values).expect("the count follows from the shape")
+}
+
+/// Token identifiers below `vocabulary`, as 64-bit integers.
+pub fn tokens(shape: &[usize], vocabulary: i64, seed: u64) -> Tensor {
+    let floats = floats(shape, seed).to_f32().expect("they are floats");
+    integers(shape, floats.iter().map(|value| (value.abs() * 1e6) as i64 % vocabulary))
+}
+
+pub fn ones(shape: &[usize]) -> Tensor {
+    integers(shape, std::iter::repeat_n(1, shape.iter().product()))
+}
+
+fn integers(shape: &[usize], values: impl Iterator<Item = i64>) -> Tensor {
+    let bytes: Vec<u8> = values.flat_map(i64::to_le_bytes).collect();
+    Tensor::numbers(DataType::Int64, shape.iter().copied().collect(), bytes.into())
+        .expect("the count follows from the shape")
+}

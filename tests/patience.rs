@@ -1,0 +1,285 @@
+//! Clients that are slow, silent, greedy or gone; and how the server ends.
+
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use onnxd::batching::LayoutChoice;
+use onnxd::server::ListenAddress;
+
+use crate::support::client::PATIENCE;
+use crate::support::models::{Behaviour, Gate, Model};
+use crate::support::server::TestServer;
+
+const INFER: &str = "/v2/models/held/infer";
+const BODY: &str = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
+const SHORT: Duration = Duration::from_millis(150);
+
+/// A server of one model whose runs can be held back.
+fn held(change: impl FnOnce(&mut Model)) -> (TestServer, Gate) {
+    let mut model = Model::new("held", Behaviour::Double);
+    change(&mut model);
+    let gate = model.gate.clone();
+    let server = TestServer::start(vec![model], |settings| {
+        settings.retry_after = Duration::from_secs(3);
+    });
+    (server, gate)
+}
+
+#[test]
+fn a_full_queue_is_refused_with_its_limit() {
+    let (server, gate) = held(|model| model.max_queue_size = 1);
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    let mut clients: Vec<_> = (0..2).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send_request("POST", INFER, &[], BODY.as_bytes());
+    }
+    // One of the two waits, whichever came first; the other is refused at once.
+    let refused = clients.iter_mut().find_map(|client| {
+        let mut byte = [0];
+        client.stream().set_read_timeout(Some(SHORT)).expect("a timeout");
+        let answered = client.stream().peek(&mut byte).is_ok();
+        client.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        answered.then(|| client.receive())
+    });
+    let refused = refused.expect("one is refused");
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), Some("3"));
+    assert!(refused.error().contains("(1 requests wait)"), "{}", refused.error());
+    gate.open();
+    assert_eq!(running.receive().status, 200);
+}
+
+#[test]
+fn a_deadline_that_passes_in_the_queue_is_said() {
+    let (server, gate) = held(|_| {});
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    let body = BODY.replacen('{', r#"{"parameters":{"timeout":20000},"#, 1);
+    let response = server.post(INFER, &body);
+    assert_eq!(response.status, 504);
+    assert_eq!(response.error(), "the request's deadline passed before it was answered");
+    gate.open();
+    assert_eq!(running.receive().status, 200);
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_the_queue() {
+    let (server, gate) = held(|model| model.max_queue_size = 1);
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    let mut gone = server.client();
+    gone.send_request("POST", INFER, &[], BODY.as_bytes());
+    drop(gone);
+    // Its place becomes free, sooner or later.
+    let started = Instant::now();
+    let mut waiting = loop {
+        let mut client = server.client();
+        client.send_request("POST", INFER, &[], BODY.as_bytes());
+        client.stream().set_read_timeout(Some(SHORT)).expect("a timeout");
+        if client.stream().peek(&mut [0]).is_err() {
+            break client;
+        }
+        assert!(started.elapsed() < PATIENCE, "the queue stays full");
+    };
+    gate.open();
+    waiting.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert_eq!(waiting.receive().status, 200);
+}
+
+#[test]
+fn health_answers_while_a_model_holds_its_network_thread() {
+    let (server, gate) = held(|model| model.layout = LayoutChoice::Inline);
+    gate.close();
+    // This connection begins with administration, so it lives on the admin thread.
+    let mut mixed = server.client();
+    assert_eq!(mixed.get("/v2/health/live").status, 200);
+    mixed.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    assert_eq!(server.get("/v2/health/ready").status, 200);
+    assert_eq!(server.get("/metrics").status, 200);
+    gate.open();
+    assert_eq!(mixed.receive().status, 200);
+    assert_eq!(mixed.get("/v2/health/live").status, 200);
+}
+
+fn hasty() -> TestServer {
+    let models = vec![Model::new("held", Behaviour::Double)];
+    TestServer::start(models, |settings| {
+        settings.header_timeout = SHORT;
+        settings.body_timeout = SHORT;
+        settings.idle_timeout = Duration::from_millis(400);
+    })
+}
+
+#[test]
+fn a_silent_client_is_cut_off() {
+    let server = hasty();
+    server.client().expect_end();
+}
+
+#[test]
+fn a_head_that_does_not_end_is_cut_off() {
+    let server = hasty();
+    for beginning in
+        ["P", "POST /v2/models/held/infer HTTP/1.1\r\nhost", "GET /metrics HTTP/1.1\r\n"]
+    {
+        let mut client = server.client();
+        client.send(beginning.as_bytes());
+        client.expect_end();
+    }
+    // The second request of a connection as well.
+    let mut client = server.client();
+    assert_eq!(client.get("/v2/health/live").status, 200);
+    client.send(b"GET /metr");
+    let started = Instant::now();
+    client.expect_end();
+    assert!(started.elapsed() < Duration::from_millis(390), "it was the idle timeout");
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up() {
+    let server = hasty();
+    let mut client = server.client();
+    client
+        .send(b"POST /v2/models/held/infer HTTP/1.1\r\nhost: t\r\ncontent-length: 90\r\n\r\n{\"in");
+    let response = client.receive();
+    assert_eq!(response.status, 408);
+    assert_eq!(response.error(), "the body did not come within 0.15 seconds");
+    client.expect_end();
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let server = hasty();
+    let mut client = server.client();
+    assert_eq!(client.post(INFER, &[], BODY.as_bytes()).status, 200);
+    let started = Instant::now();
+    client.expect_end();
+    assert!(started.elapsed() >= Duration::from_millis(390), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off() {
+    let models = vec![Model::new("repeat", Behaviour::Repeat(1000))];
+    let server = TestServer::start(models, |settings| {
+        settings.idle_timeout = SHORT;
+        settings.max_connections = 1;
+    });
+    let values = vec!["1"; 8000].join(",");
+    let body = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[4000,2],"data":[{values}]}}],
+            "parameters":{{"binary_data_output":true}}}}"#
+    );
+    let mut greedy = server.client();
+    greedy.send_request("POST", "/v2/models/repeat/infer", &[], body.as_bytes());
+    // The one connection becomes free although 32 MB were never taken.
+    assert_eq!(server.get("/v2/health/live").status, 200);
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_their_turn() {
+    let models = vec![Model::new("held", Behaviour::Double)];
+    let server = TestServer::start(models, |settings| settings.max_connections = 1);
+    let mut first = server.client();
+    assert_eq!(first.get("/v2/health/live").status, 200);
+    let mut second = server.client();
+    second.send_request("GET", "/v2/health/live", &[], b"");
+    second.stream().set_read_timeout(Some(SHORT)).expect("a timeout");
+    assert!(second.stream().peek(&mut [0]).is_err(), "it was not its turn");
+    second.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    drop(first);
+    assert_eq!(second.receive().status, 200);
+}
+
+#[test]
+fn stopping_lets_kept_connections_ask_once_more() {
+    let (mut server, _) = held(|_| {});
+    let mut data = server.client();
+    assert_eq!(data.post(INFER, &[], BODY.as_bytes()).status, 200);
+    let mut admin = server.client();
+    assert_eq!(admin.get("/v2/health/live").header("connection"), None);
+    server.stop_accepting();
+    let response = data.post(INFER, &[], BODY.as_bytes());
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    data.expect_end();
+    let response = admin.get("/v2/health/live");
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert!(server.finish(PATIENCE));
+    assert!(TcpStream::connect(server.address).is_err(), "the listener is closed");
+}
+
+#[test]
+fn finishing_waits_for_what_runs_and_closes_what_idles() {
+    let (mut server, gate) = held(|_| {});
+    let mut idle = server.client();
+    assert_eq!(idle.post(INFER, &[], BODY.as_bytes()).status, 200);
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    let opener = std::thread::spawn(move || {
+        idle.expect_end();
+        gate.open();
+        running.receive()
+    });
+    assert!(server.finish(PATIENCE));
+    let response = opener.join().expect("the client is content");
+    assert_eq!(response.status, 200);
+}
+
+#[test]
+fn finishing_ends_at_its_deadline() {
+    let (mut server, gate) = held(|_| {});
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", INFER, &[], BODY.as_bytes());
+    gate.wait_for_run();
+    assert!(!server.finish(SHORT));
+    running.expect_end();
+    gate.open();
+}
+
+#[test]
+fn a_unix_socket_serves_and_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("onnxd.sock");
+    // What a daemon that was killed left behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    let models = vec![Model::new("held", Behaviour::Double)];
+    let mut server = TestServer::start(models, |settings| {
+        settings.listen = vec![ListenAddress::Unix(path.clone())];
+    });
+    for request in [
+        "GET /v2/health/live HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n".to_owned(),
+        format!(
+            "POST {INFER} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
+            BODY.len()
+        ),
+    ] {
+        use std::io::{Read, Write};
+        let mut stream = UnixStream::connect(&path).expect("the server listens");
+        stream.write_all(request.as_bytes()).expect("the server takes it");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("the server answers");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    }
+    assert!(server.finish(PATIENCE));
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let (server, _) = held(|_| {});
+    let settings =
+        onnxd::server::ServerSettings::standard(vec![ListenAddress::Tcp(server.address)]);
+    let refused = TestServer::try_start(settings).err().expect("the port is taken").to_string();
+    assert!(refused.starts_with(&format!("cannot listen on {}", server.address)), "{refused}");
+}
