@@ -320,6 +320,8 @@ fn unknown_operators_are_refused_by_node_and_operator() {
     }
     assert_eq!(tracts_refusal(&fixture("upper_case")).0, "upper");
     assert_eq!(tracts_refusal(&fixture("identity_bf16")).0, "same");
+    let refused = ("cell".to_owned(), "LSTM".to_owned());
+    assert_eq!(tracts_refusal(&fixture("lstm_with_cell")), refused);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `error`, `choose`, and the engines: `onnxruntime` (a library loaded
-//! at run time), `tract` (pure Rust, always there), `scripted` (obeys a script, for tests).
+//! `signature` (what it says of itself), `error`, `choose` (which engine serves), and the engines:
+//! `onnxruntime` (a library loaded at run time), `tract` (pure Rust, always there), `scripted`
+//! (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;

@@ -81,11 +81,6 @@ fn check_format(proto: &ModelProto) -> Result<(), String> {
     if proto.opset_import.is_empty() {
         return Err("it imports no operator set".to_owned());
     }
-    let opset = functions::opset_of(&proto.opset_import);
-    if let Some(opset) = opset.filter(|&opset| opset < support::OLDEST_OPSET) {
-        let oldest = support::OLDEST_OPSET;
-        return Err(format!("its operator set is {opset}, before {oldest}, the oldest that runs"));
-    }
     if graph.output.is_empty() {
         return Err("its graph has no output".to_owned());
     }
