@@ -16,6 +16,8 @@ mod functions;
 mod model;
 mod plan;
 mod session;
+#[cfg(test)]
+mod standard_cases;
 mod support;
 mod value;
 

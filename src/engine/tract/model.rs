@@ -180,6 +180,11 @@ fn check_types(graph: &GraphProto, signature: &Signature) -> Result<(), Complain
     })
 }
 
+#[cfg(test)]
+pub(super) fn data_type_of_number(number: i32) -> Option<DataType> {
+    OnnxType::try_from(number).ok().and_then(data_type_of)
+}
+
 fn data_type_of(onnx_type: OnnxType) -> Option<DataType> {
     Some(match onnx_type {
         OnnxType::Bool => DataType::Bool,
