@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use super::layout::{Site, decide};
+use super::measure::usual_sample;
 use super::plan::Plan;
 use super::proof::{Finding, prove};
 use super::report;
@@ -43,6 +44,7 @@ impl Batcher {
         let Finding { proof, sample } = prove(&mut slot, &signature, settings);
         report::verdict(&events, &proof.verdict);
         let plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
+        let sample = sample.map(|sample| usual_sample(&mut slot, sample));
         let site = Site {
             opener: &opener,
             placement: &placement,
