@@ -12,7 +12,7 @@ use super::running::Running;
 use super::shared::{Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
-use super::{BatchingSettings, Layout, Reply, Request, RequestError};
+use super::{BatchingSettings, Layout, LayoutChoice, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
 
@@ -56,7 +56,8 @@ impl Batcher {
         };
         let decided = decide(&site, slot)?;
         report::layout(&events, &decided.layout);
-        let fallback = site.fallback();
+        let may_move = settings.layout == LayoutChoice::Auto;
+        let fallback = may_move.then(|| site.fallback());
         let start = Start {
             max_rows: decided.layout.max_batch_size,
             inline: decided.layout.inline,
