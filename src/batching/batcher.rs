@@ -1,17 +1,17 @@
 //! What everybody else holds of a loaded version: submit a request, await the reply.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use parking_lot::Mutex;
-
-use super::axes::{Axes, input_candidates, output_guess};
-use super::execute::Slot;
-use super::inline::{SessionPool, answer, drive};
-use super::instance::{self, Instance};
+use super::layout::{Site, decide};
 use super::plan::Plan;
-use super::report::Report;
+use super::proof::{Finding, prove};
+use super::report;
+use super::running::Running;
 use super::shared::{Shared, Start};
-use super::{BatchingMode, BatchingSettings, Layout, LayoutChoice, Reply, Request, RequestError};
+use super::slot::Slot;
+use super::verdict::Proof;
+use super::{BatchingSettings, Layout, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
 
@@ -21,11 +21,9 @@ pub type SessionOpener = Arc<dyn Fn(usize) -> Result<Box<dyn Session>, EngineErr
 
 /// A loaded, warm, running version.
 pub struct Batcher {
-    shared: Arc<Shared>,
+    running: Arc<Running>,
     placement: Placement,
-    layout: Layout,
-    pool: SessionPool,
-    instances: Mutex<Vec<Instance>>,
+    proof: Proof,
 }
 
 impl Batcher {
@@ -39,68 +37,64 @@ impl Batcher {
         settings: &BatchingSettings,
         events: Arc<ModelEvents>,
     ) -> Result<Batcher, EngineError> {
-        let session = opener(1)?;
-        let signature = session.signature().clone();
-        let placement = session.placement().clone();
-        let inputs = input_candidates(&signature, settings).into_iter().next();
-        let plan = inputs.filter(|_| settings.mode != BatchingMode::Off).map(|inputs| {
-            let guess = |output| output_guess(&signature, settings, &inputs, output);
-            let outputs = signature.outputs.iter().map(guess).collect();
-            Plan::new(&signature, &Axes { inputs, outputs }, settings)
-        });
-        let inline = settings.layout != LayoutChoice::Threads;
-        let max_rows = settings.max_batch_size.unwrap_or(super::settings::DEFAULT_MAX_BATCH_SIZE);
-        let layout = Layout {
-            inline,
-            instances: 1,
-            threads: 1,
-            max_batch_size: if plan.is_some() { max_rows } else { 1 },
-            origin: "configured",
+        let mut slot = Slot::open(&opener, settings.threads.unwrap_or(1).max(1))?;
+        let session = slot.session()?;
+        let (signature, placement) = (session.signature().clone(), session.placement().clone());
+        let Finding { proof, sample } = prove(&mut slot, &signature, settings);
+        report::verdict(&events, &proof.verdict);
+        let plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
+        let site = Site {
+            opener: &opener,
+            placement: &placement,
+            plan: plan.as_ref(),
+            sample: sample.as_ref(),
+            settings,
+            events: &events,
+            cores: available_parallelism().map_or(1, usize::from),
         };
-        let start =
-            Start { signature, plan, opener, events, report: Report::default(), max_rows, inline };
+        let decided = decide(&site, slot)?;
+        report::layout(&events, &decided.layout);
+        let fallback = site.fallback();
+        let start = Start {
+            max_rows: decided.layout.max_batch_size,
+            inline: decided.layout.inline,
+            signature,
+            plan,
+            opener,
+            events,
+        };
         let shared = Arc::new(Shared::new(start, settings));
-        let slot = Slot::new(session, 1);
-        let mut slots = Vec::new();
-        let mut instances = Vec::new();
-        if inline {
-            slots.push(slot);
-        } else {
-            let started = instance::start(shared.clone(), slot);
-            instances.push(started.map_err(|error| EngineError::RunFailed {
-                reason: format!("no thread for an instance: {error}"),
-            })?);
-        }
-        Ok(Batcher {
-            shared,
-            placement,
-            layout,
-            pool: SessionPool::new(slots),
-            instances: Mutex::new(instances),
-        })
+        let running = Arc::new(Running::start(shared, decided, fallback)?);
+        Ok(Batcher { running, placement, proof })
     }
 
     pub fn signature(&self) -> &Arc<Signature> {
-        &self.shared.signature
+        &self.running.shared.signature
     }
 
     pub fn placement(&self) -> &Placement {
         &self.placement
     }
 
+    /// Where runs happen now.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        self.running.layout()
+    }
+
+    /// What was found out about batching at load, and where the batch lies.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// Rows that one batch may have, 0 where the version is served unbatched: Triton's
     /// `max_batch_size`.
     pub fn max_batch_size(&self) -> usize {
-        self.shared.max_batch_size()
+        self.running.shared.max_batch_size()
     }
 
     /// Requests that wait now.
     pub fn queue_depth(&self) -> usize {
-        self.shared.queue_depth()
+        self.running.shared.queue_depth()
     }
 
     /// Answers one request. Dropping the future takes the request out of the queue.
@@ -108,40 +102,24 @@ impl Batcher {
     /// # Errors
     /// As [`RequestError`] says; one request's fault never fails another of the same batch.
     pub async fn infer(&self, request: Request) -> Result<Reply, RequestError> {
-        let mut submitted = self.shared.submit(request)?;
-        let result = if self.shared.inline() {
-            drive(&self.shared, &self.pool, &mut submitted, |_| {}).await
-        } else {
-            answer(&mut submitted).await
-        };
-        submitted.place.settle(&result);
-        result
+        self.running.infer(request).await
     }
 
     /// Takes no more requests; those that wait are still answered.
     pub fn close(&self) {
-        self.shared.close();
+        self.running.shared.close();
     }
 
-    /// Waits until nothing waits or runs, then ends the instances. Called on the retirement
-    /// thread, never on a request's.
+    /// Closes, waits until nothing waits or runs, then ends the instances. Called on the
+    /// retirement thread, never on a request's.
     pub fn join(&self) {
-        self.close();
-        self.shared.wait_drained();
-        loop {
-            // The lock is not held while waiting.
-            let instance = self.instances.lock().pop();
-            let Some(instance) = instance else { break };
-            // An instance catches the panics of its runs; one that ends by a panic of its own has
-            // nothing to give back.
-            let _ = instance.join();
-        }
-        drop(self.pool.drain());
+        self.running.join();
     }
 }
 
 impl Drop for Batcher {
     fn drop(&mut self) {
+        // Instances that nobody joined end by themselves.
         self.close();
     }
 }

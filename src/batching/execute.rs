@@ -1,68 +1,44 @@
 //! One batch from the queue to its replies: join, run, split, and what is done where that fails.
 //!
 //! A batch of several that the engine refuses is run again one by one, so that only the request
-//! at fault fails. A panic fails the whole batch: the session may be broken, and is rebuilt.
+//! at fault fails. A panic fails the whole batch: the session may be broken, and is opened again.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::join::{JoinError, alone, join};
+use super::join::{alone, join};
 use super::queue::{ALONE, Waiting};
+use super::report;
 use super::shared::{Pending, Shared};
+use super::slot::{RunError, Slot, panic_text};
 use super::split::{Answer, Share, SplitError, split, whole};
 use super::{Reply, Request, RequestError, Timing};
-use crate::engine::{EngineError, Session};
+use crate::engine::EngineError;
 use crate::telemetry::BatchRan;
 use crate::tensor::Tensor;
 
-/// A session and what is needed to open it again.
-pub(super) struct Slot {
-    /// `None` after a panic, until it is opened again.
-    session: Option<Box<dyn Session>>,
-    threads: usize,
-}
-
-impl Slot {
-    pub fn new(session: Box<dyn Session>, threads: usize) -> Slot {
-        Slot { session: Some(session), threads }
-    }
-
-    /// Forgets the session: it may be broken.
-    fn discard(&mut self, shared: &Shared) {
-        // Freeing a broken session may panic as well.
-        let session = self.session.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(session))) {
-            shared.report.instance_panicked(&panic_text(&*panic));
-        }
-    }
-
-    fn open(&mut self, shared: &Shared) -> Result<&mut Box<dyn Session>, EngineError> {
-        if self.session.is_none() {
-            let opened = (shared.opener)(self.threads);
-            self.session = Some(opened.inspect_err(|error| shared.report.rebuild_failed(error))?);
-        }
-        Ok(self.session.as_mut().expect("it was opened above"))
-    }
-}
-
 type Batch = Vec<Waiting<Pending>>;
 
-/// A run that came to its end.
-struct Ran {
-    replies: Vec<Vec<Tensor>>,
-    stages: Stages,
-}
-
-/// Why a batch of several did not; each request is run by itself then.
+/// Why a batch of several got no answers together.
 enum Failure {
     /// The engine refused or failed: one of the requests may be at fault.
-    Together(EngineError),
+    Engine,
+    Panicked(String),
     /// The outputs do not hold the rows that went in: never together again.
     NotBatchable(SplitError),
-    NotJoinable(JoinError),
+    /// The requests are too unlike to be padded into one.
+    NotJoinable,
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        match error {
+            RunError::Engine(_) => Failure::Engine,
+            RunError::Panicked(text) => Failure::Panicked(text),
+        }
+    }
 }
 
 impl Shared {
@@ -73,51 +49,60 @@ impl Shared {
         for entry in &batch {
             self.events.request_dequeued(begun.saturating_duration_since(entry.arrived));
         }
-        let inference = catch_unwind(AssertUnwindSafe(|| self.run_or_retry(slot, batch, begun)))
-            .unwrap_or_else(|panic| {
-                // The batch went down with the panic: its dropped senders tell the waiting side.
-                self.report.instance_panicked(&panic_text(&*panic));
-                slot.discard(self);
-                if let Err(error) = slot.open(self) {
-                    drop(error); // Reported; the next batch tries again.
-                }
-                Duration::ZERO
-            });
+        // The engine's panics are caught in the slot; this one is for our own, because nobody
+        // else would answer, or count the batch as finished.
+        let run = catch_unwind(AssertUnwindSafe(|| self.run_batch(slot, batch, begun)));
+        let inference = run.unwrap_or_else(|panic| {
+            // The batch went down with the panic: its dropped senders tell the waiting side.
+            self.rebuild(slot, &panic_text(&*panic));
+            Duration::ZERO
+        });
         self.finished();
         inference
     }
 
-    fn run_or_retry(&self, slot: &mut Slot, mut batch: Batch, begun: Instant) -> Duration {
+    fn rebuild(&self, slot: &mut Slot, panic: &str) {
+        self.events.instance_rebuilt(panic);
+        slot.discard();
+        if let Err(error) = slot.session() {
+            report::rebuild_failed(&self.events, &error);
+        }
+    }
+
+    fn run_batch(&self, slot: &mut Slot, mut batch: Batch, begun: Instant) -> Duration {
         if batch.len() == 1 {
             let entry = batch.pop().expect("its length is one");
             return self.run_alone(slot, entry, begun);
         }
-        match self.run_together(slot, &batch, begun) {
-            Ok(ran) => {
+        let failure = match self.run_together(slot, &batch, begun) {
+            Ok((replies, stages)) => {
                 let rows = rows(&batch);
-                for (entry, outputs) in batch.into_iter().zip(ran.replies) {
-                    let timing = ran.stages.timing(entry.arrived, rows);
+                for (entry, outputs) in batch.into_iter().zip(replies) {
+                    let timing = stages.timing(entry.arrived, rows);
                     entry.item.answer(Ok(Reply { outputs, timing }));
                 }
-                ran.stages.ran - ran.stages.joined
+                return stages.inference();
             }
-            Err(failure) => {
-                self.note(failure, batch.len());
-                batch.into_iter().map(|entry| self.run_again(slot, entry)).sum()
-            }
-        }
-    }
-
-    fn note(&self, failure: Failure, requests: usize) {
+            Err(failure) => failure,
+        };
         match failure {
-            Failure::Together(error) => self.report.batch_retried(requests, &error),
-            Failure::NotJoinable(error) => self.report.batch_retried(requests, &error),
+            Failure::Panicked(text) => {
+                let answer = |entry: Waiting<Pending>| {
+                    entry.item.answer(Err(RequestError::InstanceFailed));
+                };
+                batch.into_iter().for_each(answer);
+                self.rebuild(slot, &text);
+                return Duration::ZERO;
+            }
             Failure::NotBatchable(error) => {
                 if self.stop_batching() {
-                    self.report.unbatched(&error.to_string());
+                    report::not_batchable(&self.events, &error);
                 }
             }
+            // Counted as a failed batch; whose fault it was shows below.
+            Failure::Engine | Failure::NotJoinable => {}
         }
+        batch.into_iter().map(|entry| self.run_again(slot, entry)).sum()
     }
 
     /// Runs one request of a batch that failed, unless nobody waits for it any more.
@@ -133,17 +118,21 @@ impl Shared {
         self.run_alone(slot, entry, now)
     }
 
-    fn run_together(&self, slot: &mut Slot, batch: &Batch, begun: Instant) -> Result<Ran, Failure> {
+    fn run_together(
+        &self,
+        slot: &mut Slot,
+        batch: &Batch,
+        begun: Instant,
+    ) -> Result<(Vec<Vec<Tensor>>, Stages), Failure> {
         let plan = self.plan.as_ref().expect("only versions with a plan have batches of several");
         let requests: SmallVec<[&Request; 32]> =
             batch.iter().map(|entry| &entry.item.request).collect();
-        let inputs = join(plan, &requests).map_err(Failure::NotJoinable)?;
+        let inputs = join(plan, &requests).map_err(|_| Failure::NotJoinable)?;
         let wanted = union_of_outputs(&requests);
-        let session = slot.open(self).map_err(Failure::Together)?;
         let joined = Instant::now();
-        let run = session.run(&inputs, &wanted);
+        let run = slot.run(&inputs, &wanted);
         let ran = Instant::now();
-        let replies = run.map_err(Failure::Together).and_then(|tensors| {
+        let replies = run.map_err(Failure::from).and_then(|tensors| {
             let shares: SmallVec<[Share<'_>; 32]> = batch
                 .iter()
                 .map(|entry| Share { request: &entry.item.request, rows: entry.rows })
@@ -153,7 +142,7 @@ impl Shared {
         });
         let stages = Stages { begun, joined, ran, done: Instant::now() };
         self.events.batch_ran(&stages.event(batch.len(), rows(batch), replies.is_err()));
-        Ok(Ran { replies: replies?, stages })
+        Ok((replies?, stages))
     }
 
     fn run_alone(&self, slot: &mut Slot, entry: Waiting<Pending>, begun: Instant) -> Duration {
@@ -161,26 +150,27 @@ impl Shared {
         let rows = rows(std::slice::from_ref(&entry));
         let inputs = alone(request);
         let wanted = union_of_outputs(&[request]);
-        let session = match slot.open(self) {
-            Ok(session) => session,
-            Err(error) => {
-                entry.item.answer(Err(error.into()));
-                return Duration::ZERO;
-            }
-        };
         let joined = Instant::now();
-        let run = session.run(&inputs, &wanted);
+        let run = slot.run(&inputs, &wanted);
         let ran = Instant::now();
         let outputs = run.and_then(|tensors| {
             whole(request, Answer { wanted: &wanted, tensors })
-                .map_err(|error| EngineError::RunFailed { reason: error.to_string() })
+                .map_err(|error| EngineError::RunFailed { reason: error.to_string() }.into())
         });
         let stages = Stages { begun, joined, ran, done: Instant::now() };
         self.events.batch_ran(&stages.event(1, rows, outputs.is_err()));
-        let timing = stages.timing(entry.arrived, rows);
-        let result = outputs.map(|outputs| Reply { outputs, timing });
-        entry.item.answer(result.map_err(RequestError::from));
-        timing.inference
+        match outputs {
+            Ok(outputs) => {
+                let timing = stages.timing(entry.arrived, rows);
+                entry.item.answer(Ok(Reply { outputs, timing }));
+            }
+            Err(RunError::Engine(error)) => entry.item.answer(Err(error.into())),
+            Err(RunError::Panicked(text)) => {
+                entry.item.answer(Err(RequestError::InstanceFailed));
+                self.rebuild(slot, &text);
+            }
+        }
+        stages.inference()
     }
 }
 
@@ -193,12 +183,16 @@ struct Stages {
 }
 
 impl Stages {
+    fn inference(&self) -> Duration {
+        self.ran - self.joined
+    }
+
     fn event(&self, requests: usize, rows: usize, failed: bool) -> BatchRan {
         BatchRan {
             requests,
             rows,
             assembly: self.joined - self.begun,
-            inference: self.ran - self.joined,
+            inference: self.inference(),
             split: self.done - self.ran,
             failed,
         }
@@ -208,7 +202,7 @@ impl Stages {
         Timing {
             queue: self.begun.saturating_duration_since(arrived),
             assembly: self.joined - self.begun,
-            inference: self.ran - self.joined,
+            inference: self.inference(),
             split: self.done - self.ran,
             batch_size,
         }
@@ -229,10 +223,4 @@ fn union_of_outputs(requests: &[&Request]) -> SmallVec<[usize; 8]> {
         }
     }
     union
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

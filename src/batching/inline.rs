@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::execute::Slot;
 use super::shared::{Shared, Submitted, Work};
+use super::slot::Slot;
 use super::{Reply, RequestError};
 
 /// Batches that one waiting request runs at a stretch: it serves others while its own client

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use super::execute::Slot;
 use super::shared::Shared;
+use super::slot::Slot;
 
 /// A running instance. Its session comes back through the handle: it is freed by whoever joins,
 /// not by whichever thread happens to end.

@@ -82,3 +82,70 @@ enum Due {
     Now { rows: usize },
     At(Instant),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(10);
+
+    /// Groups of rows, age in ms, and ms until the first deadline.
+    fn check(
+        policy: (usize, Duration, &[usize]),
+        groups: &[(usize, u64, Option<u64>)],
+        draining: bool,
+        expected: impl Fn(Instant) -> Decision,
+    ) {
+        let now = Instant::now() + Duration::from_secs(60);
+        let ms = Duration::from_millis;
+        let snapshots: Vec<GroupSnapshot> = groups
+            .iter()
+            .enumerate()
+            .map(|(group, &(rows, age, left))| GroupSnapshot {
+                group,
+                rows,
+                oldest: now - ms(age),
+                first_deadline: left.map(|left| now + ms(left)),
+            })
+            .collect();
+        let (max_rows, max_delay, preferred) = policy;
+        let policy = Policy { max_rows, max_delay, preferred: preferred.to_vec() };
+        assert_eq!(policy.decide(&snapshots, now, draining), expected(now), "{groups:?}");
+    }
+
+    #[test]
+    fn an_idle_instance_never_waits_without_a_configured_delay() {
+        let eager = (8, Duration::ZERO, &[4][..]);
+        check(eager, &[], false, |_| Decision::Idle);
+        check(eager, &[(1, 0, None)], false, |_| Decision::Run { group: 0, rows: 8 });
+        check(eager, &[(3, 5, None), (9, 9, None)], false, |_| Decision::Run { group: 0, rows: 8 });
+    }
+
+    #[test]
+    fn a_delayed_batch_runs_when_full_preferred_old_or_pressed() {
+        let patient = (8, DELAY, &[][..]);
+        let in_ms = |ms| move |now: Instant| Decision::WaitUntil(now + Duration::from_millis(ms));
+        let run = |group| move |_| Decision::Run { group, rows: 8 };
+        check(patient, &[(1, 4, None)], false, in_ms(6));
+        check(patient, &[(8, 4, None)], false, run(0));
+        check(patient, &[(1, 10, None)], false, run(0));
+        check(patient, &[(usize::MAX, 0, None)], false, run(0));
+        // A deadline that waiting would cost.
+        check(patient, &[(1, 4, Some(6))], false, run(0));
+        check(patient, &[(1, 4, Some(7))], false, in_ms(6));
+        // Nobody else will come.
+        check(patient, &[(1, 4, None)], true, run(0));
+        // A group that is due does not wait for one that is not; the next to be due sets the time.
+        check(patient, &[(1, 4, None), (8, 1, None)], false, run(1));
+        check(patient, &[(1, 4, None), (1, 7, None)], false, in_ms(3));
+    }
+
+    #[test]
+    fn a_delayed_batch_does_not_wait_beyond_a_preferred_size() {
+        let preferring = (8, DELAY, &[2, 4][..]);
+        check(preferring, &[(1, 0, None)], false, |now| Decision::WaitUntil(now + DELAY));
+        check(preferring, &[(3, 0, None)], false, |_| Decision::Run { group: 0, rows: 2 });
+        check(preferring, &[(5, 0, None)], false, |_| Decision::Run { group: 0, rows: 4 });
+        check(preferring, &[(8, 0, None)], false, |_| Decision::Run { group: 0, rows: 8 });
+    }
+}

@@ -261,3 +261,118 @@ impl<K: PartialEq, T> Queue<K, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOBODY: fn(&&'static str) -> bool = |_| false;
+
+    struct Fixture {
+        queue: Queue<u8, &'static str>,
+        begin: Instant,
+    }
+
+    impl Fixture {
+        /// Entries of level, key, rows and name; one whose name begins with `-` has expired.
+        fn new(entries: &[(u32, u8, usize, &'static str)]) -> Fixture {
+            let begin = Instant::now();
+            let mut queue = Queue::new(16);
+            for &(level, key, rows, name) in entries {
+                let deadline = name.starts_with('-').then_some(begin);
+                queue
+                    .push(level, key, Waiting::new(rows, begin, deadline, name))
+                    .expect("the queue is not full");
+            }
+            Fixture { queue, begin }
+        }
+
+        /// Takes batches in the order of their turn until the queue is empty.
+        fn drain(&mut self, rows: usize) -> Vec<Vec<&'static str>> {
+            let mut batches = Vec::new();
+            while let Some(first) = self.queue.snapshots(1).first() {
+                let taken = self.queue.take(first.group, rows, self.begin, NOBODY);
+                batches.push(taken.batch.iter().map(|entry| entry.item).collect());
+            }
+            assert!(self.queue.is_empty());
+            batches
+        }
+    }
+
+    fn check(entries: &[(u32, u8, usize, &'static str)], expected: &[&[&str]]) {
+        assert_eq!(Fixture::new(entries).drain(4), expected);
+    }
+
+    #[test]
+    fn batches_are_taken_in_order_by_group_and_level() {
+        check(&[], &[]);
+        // First come, first served, as far as rows fit; nothing overtakes.
+        check(&[(1, 0, 2, "a"), (1, 0, 3, "b"), (1, 0, 1, "c")], &[&["a"], &["b", "c"]]);
+        // The group whose head waits longest comes first, and no group starves.
+        check(
+            &[(1, 0, 1, "a"), (1, 1, 1, "x"), (1, 0, 1, "b"), (1, 2, 1, "y")],
+            &[&["a", "b"], &["x"], &["y"]],
+        );
+        // The more urgent level first, filled up with less urgent ones of the same key.
+        check(
+            &[(2, 0, 1, "late"), (2, 1, 1, "other"), (1, 0, 1, "urgent")],
+            &[&["urgent", "late"], &["other"]],
+        );
+        // More rows than fit run alone, whole; so does one that says so.
+        check(&[(1, 0, 9, "big"), (1, 0, 1, "a")], &[&["big"], &["a"]]);
+        check(&[(1, 0, ALONE, "a"), (1, 0, ALONE, "b")], &[&["a"], &["b"]]);
+        // Without rows a place is still taken.
+        check(
+            &[(1, 0, 0, "a"), (1, 0, 0, "b"), (1, 0, 0, "c"), (1, 0, 0, "d"), (1, 0, 0, "e")],
+            &[&["a", "b", "c", "d"], &["e"]],
+        );
+    }
+
+    #[test]
+    fn expired_entries_come_out_apart_and_abandoned_ones_vanish() {
+        let mut fixture = Fixture::new(&[
+            (1, 0, 4, "-expired"),
+            (1, 0, 1, "gone"),
+            (1, 0, 1, "a"),
+            (1, 0, 3, "b"),
+        ]);
+        let taken = fixture.queue.take(0, 4, fixture.begin, |item| *item == "gone");
+        let names = |entries: &[Waiting<&'static str>]| -> Vec<&str> {
+            entries.iter().map(|entry| entry.item).collect()
+        };
+        assert_eq!(names(&taken.batch), ["a", "b"]);
+        assert_eq!(names(&taken.expired), ["-expired"]);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_entry_back_and_purging_makes_room() {
+        let begin = Instant::now();
+        let mut queue = Queue::new(2);
+        let entry = |name, deadline| Waiting::new(1, begin, deadline, name);
+        queue.push(1, 0, entry("a", Some(begin))).expect("room");
+        queue.push(1, 1, entry("b", None)).expect("room");
+        let refused = queue.push(1, 0, entry("c", None)).expect_err("two wait already");
+        assert_eq!(refused.item, "c");
+        let expired = queue.purge(begin + Duration::from_millis(1), |_| false);
+        assert_eq!(expired.len(), 1);
+        queue.push(1, 0, refused).expect("room was made");
+        assert_eq!(queue.purge(begin, |item| *item == "b").len(), 0);
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn a_removed_entry_leaves_the_others_in_order() {
+        let mut queue = Queue::new(4);
+        let begin = Instant::now();
+        let tickets: Vec<u64> = ["a", "b", "c"]
+            .into_iter()
+            .map(|name| queue.push(1, 0, Waiting::new(1, begin, None, name)).expect("room"))
+            .collect();
+        assert_eq!(queue.remove(tickets[1]).map(|entry| entry.item), Some("b"));
+        assert!(queue.remove(tickets[1]).is_none());
+        let taken = queue.take(0, 4, begin, |_| false);
+        assert_eq!(taken.batch.iter().map(|entry| entry.item).collect::<Vec<_>>(), ["a", "c"]);
+        assert!(queue.snapshots(1).is_empty());
+    }
+}

@@ -1,48 +1,72 @@
-//! What a batcher has to say in the log. One function per event, called from where it happens.
+//! What a batcher tells telemetry, in the words of its events.
 
-/// Log lines of one batcher.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Report {}
+use std::path::Path;
+use std::time::Duration;
 
-impl Report {
-    /// A version is served unbatched although batching was wanted.
-    pub fn unbatched(&self, reason: &str) {
-        tracing::warn!(reason, "served unbatched");
+use super::split::SplitError;
+use super::{Layout, Verdict};
+use crate::engine::EngineError;
+use crate::telemetry::{LayoutChosen, ModelEvents};
+
+/// What the proof found.
+pub(super) fn verdict(events: &ModelEvents, verdict: &Verdict) {
+    match verdict {
+        Verdict::Differs { output, difference } => events.batching_refused(output, *difference),
+        Verdict::Unproven { reason } => {
+            events.warning(&format_args!("served unbatched, batching is not proven: {reason}"));
+        }
+        Verdict::Forced { doubt: Some(_) } => {
+            events.warning(&format_args!("batching is {verdict}"));
+        }
+        Verdict::Forced { doubt: None } | Verdict::Proven | Verdict::Off | Verdict::NoBatchAxis => {
+        }
     }
+}
 
-    /// Batching was forced although the proof speaks against it.
-    pub fn forced(&self, doubt: &str) {
-        tracing::warn!(doubt, "batched by configuration, unproven");
+/// A run has shown that the model cannot be batched after all.
+pub(super) fn not_batchable(events: &ModelEvents, error: &SplitError) {
+    events.warning(&format_args!("served unbatched from now on: {error}"));
+    if let SplitError::Rows { output, .. } = error {
+        events.batching_refused(output, f64::INFINITY);
     }
+}
 
-    /// An instance panicked; its session is rebuilt.
-    pub fn instance_panicked(&self, error: &str) {
-        tracing::error!(error, "an instance panicked and is rebuilt");
-    }
+/// Where runs happen.
+pub(super) fn layout(events: &ModelEvents, layout: &Layout) {
+    events.layout_chosen(&LayoutChosen {
+        inline: layout.inline,
+        instances: layout.instances,
+        threads: layout.threads,
+        max_batch_size: layout.max_batch_size,
+        origin: layout.origin,
+    });
+}
 
-    /// A session could not be rebuilt.
-    pub fn rebuild_failed(&self, error: &dyn std::fmt::Display) {
-        tracing::error!(%error, "a session could not be rebuilt; the next batch tries again");
-    }
+/// Runs have become too long for a network thread.
+pub(super) fn moved(events: &ModelEvents, average: Duration, moved_to: &Layout) {
+    events.warning(&format_args!(
+        "runs take {} µs on average, too long for network threads: they moved to {} instances",
+        average.as_micros(),
+        moved_to.instances
+    ));
+    layout(events, moved_to);
+}
 
-    /// A batch failed as a whole; its requests are run one by one.
-    pub fn batch_retried(&self, requests: usize, error: &dyn std::fmt::Display) {
-        tracing::debug!(requests, %error, "a batch failed and is run one by one");
-    }
+/// Runs are too long for a network thread and have to stay there.
+pub(super) fn move_failed(events: &ModelEvents, error: &EngineError) {
+    events.warning(&format_args!(
+        "runs are too long for network threads and stay there: no instance could be opened: {error}"
+    ));
+}
 
-    /// Runs have become too long for a network thread.
-    pub fn moved_to_threads(&self, run: std::time::Duration, instances: usize) {
-        let run_us = run.as_micros();
-        tracing::info!(run_us, instances, "runs moved from network threads to instances");
-    }
+/// A session that panicked could not be opened again.
+pub(super) fn rebuild_failed(events: &ModelEvents, error: &EngineError) {
+    events.warning(&format_args!(
+        "a session could not be opened again, the next batch tries once more: {error}"
+    ));
+}
 
-    /// The move to instance threads failed; runs stay where they are.
-    pub fn move_failed(&self, error: &dyn std::fmt::Display) {
-        tracing::error!(%error, "instances could not be opened; runs stay on network threads");
-    }
-
-    /// The layout cache was of no use.
-    pub fn layout_cache(&self, path: &std::path::Path, note: &str) {
-        tracing::info!(path = %path.display(), note, "layout cache not used");
-    }
+/// A layout cache of no use.
+pub(super) fn cache_unusable(events: &ModelEvents, path: &Path, reason: &str) {
+    events.warning(&format_args!("layout cache {} is not used: {reason}", path.display()));
 }

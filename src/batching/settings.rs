@@ -1,5 +1,6 @@
 //! What an operator decides about one model's batching, and what was found out about it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +80,15 @@ pub struct BatchingSettings {
     pub threads: Option<usize>,
     /// Where the measured layout is kept between starts; `None` keeps nothing.
     pub layout_cache: Option<PathBuf>,
+    /// What tells the model file from any other, such as its digest: a layout measured for
+    /// another is not taken from the cache. Empty keeps nothing.
+    pub layout_key: String,
+    /// Sessions of a version that is run inline: one per network thread lets them run at once.
+    pub inline_sessions: usize,
+    /// Shapes of made-up inputs for proof and measurement, by input: sizes of every axis, of
+    /// every axis but the batch's, or of every open axis but the batch's. What is not named is
+    /// guessed.
+    pub sample_shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl BatchingSettings {
@@ -100,6 +110,9 @@ impl BatchingSettings {
             instances: None,
             threads: None,
             layout_cache: None,
+            layout_key: String::new(),
+            inline_sessions: 1,
+            sample_shapes: BTreeMap::new(),
         }
     }
 }

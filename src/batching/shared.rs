@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use super::plan::{Admission, GroupKey, Plan};
 use super::policy::{Decision, Policy};
 use super::queue::{Queue, Waiting};
-use super::report::Report;
 use super::{BatchingSettings, Reply, Request, RequestError, SessionOpener};
 use crate::engine::Signature;
 use crate::telemetry::ModelEvents;
@@ -100,7 +99,6 @@ pub(super) struct Shared {
     pub plan: Option<Plan>,
     pub opener: SessionOpener,
     pub events: Arc<ModelEvents>,
-    pub report: Report,
     state: Mutex<State>,
     /// Instances wait here for work; whoever queues or closes notifies.
     work: Condvar,
@@ -120,7 +118,6 @@ pub(super) struct Start {
     pub plan: Option<Plan>,
     pub opener: SessionOpener,
     pub events: Arc<ModelEvents>,
-    pub report: Report,
     pub max_rows: usize,
     pub inline: bool,
 }
@@ -137,7 +134,6 @@ impl Shared {
             plan: start.plan,
             opener: start.opener,
             events: start.events,
-            report: start.report,
             state: Mutex::new(State { queue, policy, closed: false, running: 0 }),
             work: Condvar::new(),
             drained: Condvar::new(),

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
+
+use parking_lot::Mutex;
 
 use super::SessionOpener;
 use crate::engine::{Device, EngineError, Placement, Session, Signature};
@@ -43,6 +46,8 @@ pub(super) struct Model {
     pub runs: Arc<AtomicUsize>,
     /// Sessions opened so far.
     pub opened: Arc<AtomicUsize>,
+    /// The threads on which sessions were freed.
+    pub freed: Arc<Mutex<Vec<ThreadId>>>,
 }
 
 impl Model {
@@ -57,6 +62,7 @@ impl Model {
             function: Arc::new(function),
             runs: Arc::default(),
             opened: Arc::default(),
+            freed: Arc::default(),
         }
     }
 
@@ -69,6 +75,21 @@ impl Model {
         Model::new(&[spec("x", input)], &[spec("y", output)], move |inputs| {
             let x = inputs[0].as_ref().expect("x is not optional");
             let (shape, values) = function(x.shape(), &x.to_f32().expect("x is a float"));
+            Ok(vec![Tensor::from_f32(&shape, &values).expect("shape and values agree")])
+        })
+    }
+
+    /// As `unary`, refusing the inputs where the function gives `None`.
+    pub fn unary_or(
+        input: &str,
+        output: &str,
+        function: impl Fn(&[usize], &[f32]) -> Option<(Vec<usize>, Vec<f32>)> + Send + Sync + 'static,
+    ) -> Model {
+        Model::new(&[spec("x", input)], &[spec("y", output)], move |inputs| {
+            let x = inputs[0].as_ref().expect("x is not optional");
+            let answer = function(x.shape(), &x.to_f32().expect("x is a float"));
+            let refused = || EngineError::InputsRefused { reason: "not these".to_owned() };
+            let (shape, values) = answer.ok_or_else(refused)?;
             Ok(vec![Tensor::from_f32(&shape, &values).expect("shape and values agree")])
         })
     }
@@ -101,6 +122,12 @@ impl Model {
 struct ModelSession {
     model: Model,
     placement: Placement,
+}
+
+impl Drop for ModelSession {
+    fn drop(&mut self) {
+        self.model.freed.lock().push(std::thread::current().id());
+    }
 }
 
 impl Session for ModelSession {

@@ -7,18 +7,25 @@ use super::model::{MOST_ENTRIES, Scope, read_model};
 use super::problem::ProblemKind;
 use super::section::{Document, Section};
 use super::settings::{
-    LogFormat, ModelLocation, Settings, TraceSettings, parse_log_filter, parse_trace_endpoint,
+    LoadingSettings, Settings, parse_log_level, parse_trace_endpoint, standard_traces,
 };
 use super::values::{
-    Read, boolean, count, duration, filled_list, list, or_word, parsed, path, size, text, wrong,
+    Read, boolean, count, duration, filled_list, list, or_word, parsed, path, ratio, size,
+    small_count, text, wrong,
 };
 use crate::engine::{DeviceChoice, EngineChoice, EngineSettings};
+use crate::lifecycle::NamedModel;
 use crate::server::{ListenAddress, ServerSettings};
+use crate::telemetry::logging::LogFormat;
+use crate::telemetry::traces::TraceSettings;
 use toml::de::DeValue;
 
 // Bounds on what may be written: far above any use, below what would hurt.
 const MOST_ADDRESSES: usize = 64;
-const MOST_NETWORK_THREADS: usize = 256;
+/// Network threads that may be asked for, in the file or on the command line.
+pub const MOST_NETWORK_THREADS: usize = 256;
+const MOST_LOAD_THREADS: usize = 64;
+const MOST_RETRIES: u32 = 1_000;
 const MOST_CONNECTIONS: usize = 1_000_000;
 const LEAST_BODY_BYTES: usize = 1024;
 const MOST_BODY_BYTES: usize = 1 << 40;
@@ -40,6 +47,7 @@ pub(super) fn read_file(
         if let Some(models) = models {
             settings.models = models;
         }
+        root.table("loading", |table| read_loading(table, &mut settings.loading));
         root.table("server", |table| read_server(table, folder, &mut settings.server));
         root.table("engine", |table| {
             let device = &mut settings.model_defaults.session.device;
@@ -52,13 +60,10 @@ pub(super) fn read_file(
         });
         root.table("logging", |table| {
             table.set("format", &mut settings.logging.format, parsed::<LogFormat>);
-            table.set("level", &mut settings.logging.filter, checked(parse_log_filter));
+            table.set("level", &mut settings.logging.level, checked(parse_log_level));
         });
         root.table("traces", |table| {
-            let endpoint = or_word("off", checked(parse_trace_endpoint));
-            if let Some(endpoint) = table.get("endpoint", endpoint) {
-                settings.traces = endpoint.map(|endpoint| TraceSettings { endpoint });
-            }
+            settings.traces = read_traces(table);
         });
         root.table("shutdown", |table| {
             let pause = || duration(Duration::ZERO..=MOST_TIMEOUT);
@@ -69,10 +74,31 @@ pub(super) fn read_file(
     })
 }
 
-fn read_location(table: &Section<'_>, folder: &Path) -> Option<ModelLocation> {
+fn read_location(table: &Section<'_>, folder: &Path) -> Option<NamedModel> {
     let name = table.get("name", text);
     let path = table.require("path", "a model's file or folder", path)?;
-    Some(ModelLocation { name, path: folder.join(path) })
+    Some(NamedModel { name, path: folder.join(path) })
+}
+
+fn read_loading(table: &Section<'_>, loading: &mut LoadingSettings) {
+    table.set("at_start", &mut loading.at_start, boolean);
+    table.set("threads", &mut loading.threads, count(1..=MOST_LOAD_THREADS));
+    table.set("retries", &mut loading.retry.retries, small_count(0..=MOST_RETRIES));
+    let delay = || duration(LEAST_TIMEOUT..=MOST_TIMEOUT);
+    table.set("retry_delay", &mut loading.retry.delay, delay());
+    table.set("retry_delay_max", &mut loading.retry.delay_max, delay());
+    if loading.retry.delay > loading.retry.delay_max {
+        table.refuse("retry_delay", "is longer than retry_delay_max");
+    }
+}
+
+/// Without a collector the rest is still checked, and then nothing is sent.
+fn read_traces(table: &Section<'_>) -> Option<TraceSettings> {
+    let endpoint = table.get("endpoint", or_word("off", checked(parse_trace_endpoint)));
+    let mut traces = standard_traces(endpoint.clone().flatten().unwrap_or_default());
+    table.set("sample_ratio", &mut traces.sample_ratio, ratio);
+    table.set("service_name", &mut traces.service_name, text);
+    endpoint.flatten().map(|_| traces)
 }
 
 fn read_server(table: &Section<'_>, folder: &Path, server: &mut ServerSettings) {

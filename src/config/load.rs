@@ -57,6 +57,8 @@ pub fn assemble(
         problems = document.into_problems();
     }
     overrides.apply(&mut settings);
+    // Each network thread runs short models itself: with a session each they need not wait.
+    settings.model_defaults.batching.inline_sessions = settings.server.network_threads;
     problems.extend(validate(&source, &settings));
     ConfigProblems::none_or(problems, settings)
 }
@@ -106,6 +108,7 @@ pub fn model_settings_from_json(
     defaults: &ModelSettings,
 ) -> Result<ModelSettings, ConfigProblems> {
     let mut settings = triton::parse_json("config", json, defaults)?;
+    let folder = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
     resolve_paths(&mut settings, folder);
     Ok(settings)
 }

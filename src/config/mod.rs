@@ -22,6 +22,7 @@ pub mod units;
 mod validate;
 mod values;
 
+pub use file::MOST_NETWORK_THREADS;
 pub use load::{
     CONFIG_PBTXT, MODEL_TOML, assemble, load, model_settings, model_settings_from_json,
 };
@@ -31,8 +32,8 @@ pub use model::{
 pub use overrides::Overrides;
 pub use problem::{COMMAND_LINE, ConfigProblems, Problem, ProblemKind};
 pub use settings::{
-    DEFAULT_LOG_LEVEL, DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_SHUTDOWN_GRACE, LogFormat,
-    LoggingSettings, ModelLocation, Settings, ShutdownSettings, TraceSettings, parse_log_filter,
+    DEFAULT_SHUTDOWN_DEADLINE, DEFAULT_SHUTDOWN_GRACE, DEFAULT_TRACE_RATIO, DEFAULT_TRACE_SERVICE,
+    LoadingSettings, LoggingSettings, Settings, parse_log_level, parse_named_model,
     parse_trace_endpoint,
 };
 

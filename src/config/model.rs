@@ -19,7 +19,7 @@ use crate::lifecycle::{ModelSettings, VersionPolicy, WarmUp};
 /// Versions of a model that serve at once where nothing is said: the newest.
 pub const DEFAULT_VERSIONS: usize = 1;
 /// Where a measured layout is kept: beside the model it was measured for.
-pub const DEFAULT_LAYOUT_CACHE: &str = "layout-cache.json";
+pub const DEFAULT_LAYOUT_CACHE: &str = "layout-cache.toml";
 
 // Bounds on what may be written: far above any use, below what would hurt.
 pub(super) const MOST_ROWS: usize = 65_536;
@@ -92,6 +92,9 @@ pub(super) fn read_model(section: &Section<'_>, scope: Scope, settings: &mut Mod
         if let Some(reason) = engine_fault(settings.engine, settings.session.device) {
             section.refuse("device", reason);
         }
+        if let Some(file) = section.get("model_file", text) {
+            settings.model_file = Some(file);
+        }
         read_names(section, settings);
     }
     read_batching(section, &mut settings.batching);
@@ -155,10 +158,6 @@ fn read_instances(table: &Section<'_>, batching: &mut BatchingSettings) {
     ];
     table.set("layout", &mut batching.layout, word(&layouts));
     table.set("cache", &mut batching.layout_cache, or_word("off", path));
-    if batching.layout == LayoutChoice::Inline && batching.instances.is_some_and(|many| many > 1) {
-        table
-            .refuse("layout", "layout \"inline\" has one instance: expected count = 1 or \"auto\"");
-    }
 }
 
 fn read_versions(table: &Section<'_>, versions: &mut VersionPolicy) {
@@ -267,6 +266,7 @@ fn read_names(section: &Section<'_>, settings: &mut ModelSettings) {
     if let Some(warm_up) = section.tables("warm_up", MOST_ENTRIES, read_warm_up) {
         settings.warm_up = warm_up;
     }
+    section.table("sample_shapes", |table| batching.sample_shapes.extend(table.each(sizes)));
     section.table("labels", |table| settings.labels.extend(table.each(path)));
 }
 
@@ -293,4 +293,12 @@ pub(super) fn resolve_paths(settings: &mut ModelSettings, folder: &Path) {
         // Joining an absolute path gives that path.
         *path = folder.join(&*path);
     }
+}
+
+/// Every key that `model.toml` may have, as `section.key`.
+#[cfg(test)]
+pub(super) fn known_model_keys(text: &str) -> std::collections::BTreeSet<String> {
+    let document = Document::new("model.toml", text);
+    document.read(|root| read_model(root, Scope::OneModel, &mut standard_model_settings()));
+    document.asked()
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::settings::{LogFormat, ModelLocation, Settings, TraceSettings};
+use super::settings::{Settings, standard_traces};
 use crate::engine::{DeviceChoice, EngineChoice};
+use crate::lifecycle::NamedModel;
 use crate::server::ListenAddress;
+use crate::telemetry::logging::LogFormat;
 
 /// One field per option; what was not given leaves file or default as they are. A list that was
 /// given replaces the file's list whole.
@@ -13,7 +15,7 @@ use crate::server::ListenAddress;
 pub struct Overrides {
     /// The daemon's own file.
     pub config: Option<PathBuf>,
-    pub models: Vec<ModelLocation>,
+    pub models: Vec<NamedModel>,
     pub repositories: Vec<PathBuf>,
     pub listen: Vec<ListenAddress>,
     pub network_threads: Option<usize>,
@@ -55,9 +57,10 @@ impl Overrides {
             settings.engine.onnxruntime_library.clone_from(&self.onnxruntime);
         }
         replace(&mut settings.logging.format, self.log_format);
-        replace(&mut settings.logging.filter, self.log_level.clone());
-        if let Some(endpoint) = self.trace_endpoint.clone() {
-            settings.traces = Some(TraceSettings { endpoint });
+        replace(&mut settings.logging.level, self.log_level.clone());
+        if let Some(endpoint) = &self.trace_endpoint {
+            let traces = settings.traces.get_or_insert_with(|| standard_traces(String::new()));
+            traces.endpoint.clone_from(endpoint);
         }
         replace(&mut settings.shutdown.grace, self.shutdown_grace);
         replace(&mut settings.shutdown.deadline, self.shutdown_deadline);

@@ -109,6 +109,12 @@ pub(super) fn number(value: &DeValue<'_>) -> Read<f64> {
         .ok_or_else(|| wrong(value, "a number"))
 }
 
+/// A share of the whole.
+pub(super) fn ratio(value: &DeValue<'_>) -> Read<f64> {
+    let share = number(value).ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| wrong(value, "a number from 0 to 1"))
+}
+
 /// A number of milliseconds; fractions are taken.
 pub(super) fn milliseconds(value: &DeValue<'_>) -> Read<Duration> {
     let expected = || wrong(value, "a number of milliseconds from 0, at most a year");
@@ -253,6 +259,8 @@ mod tests {
         check(version, "0", Err("expected a version number from 1, got 0"));
         check(number, "-1.5", Ok(-1.5));
         check(number, "1_000", Ok(1000.0));
+        check(ratio, "0.25", Ok(0.25));
+        check(ratio, "1.5", Err("expected a number from 0 to 1, got 1.5"));
         check(number, "nan", Err("expected a number, got nan"));
     }
 

@@ -177,3 +177,205 @@ fn small_models_agree() {
         check_agreement(&fixture(name), inputs);
     }
 }
+
+#[test]
+fn an_input_with_a_default_comes_last_and_may_be_left_out() {
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("default_input")).expect("it opens");
+        let inputs: Vec<(&str, bool)> = session
+            .signature()
+            .inputs
+            .iter()
+            .map(|spec| (spec.name.as_str(), spec.optional))
+            .collect();
+        assert_eq!(inputs, [("x", false), ("scale", true)], "{}", engine.name());
+        let x = Tensor::from_f32(&[1, 2], &[1.0, 1.0]).expect("two values fit");
+        let left_out = session.run(&[Some(x.clone()), None], &[0]).expect("it runs");
+        assert_eq!(left_out[0].to_f32(), Some(vec![2.0, 3.0]), "{}", engine.name());
+        let scale = Tensor::from_f32(&[2], &[5.0, 7.0]).expect("two values fit");
+        let given = session.run(&[Some(x), Some(scale)], &[0]).expect("it runs");
+        assert_eq!(given[0].to_f32(), Some(vec![5.0, 7.0]), "{}", engine.name());
+    }
+}
+
+#[test]
+fn only_wanted_outputs_come_in_the_order_asked_for() {
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("two_outputs")).expect("it opens");
+        let row = |value: f32| Tensor::from_f32(&[1, 3], &[value; 3]).expect("three values fit");
+        let inputs = [Some(row(2.0)), Some(row(5.0))];
+        for (wanted, expected) in
+            [(vec![1], vec![10.0]), (vec![1, 0], vec![10.0, 7.0]), (vec![], vec![])]
+        {
+            let outputs = session.run(&inputs, &wanted).expect("it runs");
+            let firsts: Vec<f32> =
+                outputs.iter().map(|output| output.to_f32().expect("floats")[0]).collect();
+            assert_eq!(firsts, expected, "{}", engine.name());
+        }
+    }
+}
+
+#[test]
+fn signatures_keep_names_of_open_axes_and_open_ranks() {
+    for engine in engines() {
+        let session = open(engine.as_ref(), &fixture("lstm")).expect("it opens");
+        let shapes: Vec<String> =
+            session.signature().inputs.iter().map(|spec| spec.shape_text()).collect();
+        assert_eq!(shapes, ["[time, n, 2]", "[1, n, 3]", "[1, n, 3]"], "{}", engine.name());
+        let session = open(engine.as_ref(), &fixture("unknown_rank")).expect("it opens");
+        assert_eq!(session.signature().inputs[0].shape, None, "{}", engine.name());
+        let session = open(engine.as_ref(), &fixture("scalar")).expect("it opens");
+        assert_eq!(session.signature().inputs[0].shape, Some(vec![]), "{}", engine.name());
+    }
+}
+
+#[test]
+fn outputs_outlive_their_session() {
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("passed_through")).expect("it opens");
+        let x = Tensor::from_f32(&[3], &[-1.0, 0.5, 2.0]).expect("three values fit");
+        let outputs = session.run(&[Some(x)], &[0, 1, 2]).expect("it runs");
+        drop(session);
+        let values: Vec<_> = outputs.iter().map(|output| output.to_f32().expect("f32")).collect();
+        let expected = [vec![0.0, 0.5, 2.0], vec![-1.0, 0.5, 2.0], vec![7.0, 8.0]];
+        assert_eq!(values, expected, "{}", engine.name());
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_signature_is_refused_by_name() {
+    let f32s = |shape: &[usize]| Some(counting(DataType::Float32, shape, 1));
+    let table: [(Vec<Option<Tensor>>, Vec<usize>, &str); 5] = [
+        (vec![f32s(&[1, 3])], vec![0], "the model has 2 inputs, 1 came"),
+        (vec![f32s(&[1, 3]), None], vec![0], "input \"b\" is missing"),
+        (vec![f32s(&[1, 3]), f32s(&[3])], vec![0], "input \"b\" has shape [n, 3], not [3]"),
+        (
+            vec![f32s(&[1, 3]), Some(counting(DataType::Int32, &[1, 3], 1))],
+            vec![0],
+            "input \"b\" is FP32, not INT32",
+        ),
+        (vec![f32s(&[1, 3]), f32s(&[1, 3])], vec![2], "the model has no output 2"),
+    ];
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("two_outputs")).expect("it opens");
+        for (inputs, outputs, reason) in &table {
+            let error = session.run(inputs, outputs).expect_err(reason);
+            assert_eq!(error, EngineError::InputsRefused { reason: (*reason).to_owned() });
+        }
+    }
+}
+
+#[test]
+fn a_node_that_fails_is_named_and_the_session_stays_usable() {
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("lookup")).expect("it opens");
+        let index = |value: i64| {
+            let bytes = value.to_le_bytes().to_vec().into();
+            Some(Tensor::numbers(DataType::Int64, Shape::from_slice(&[1]), bytes).expect("it fits"))
+        };
+        let error = session.run(&[index(9)], &[0]).expect_err("there is no row 9").to_string();
+        assert!(error.contains("lookup") && error.contains("Gather"), "{error}");
+        let outputs = session.run(&[index(2)], &[0]).expect("there is a row 2");
+        assert_eq!(outputs[0].to_f32(), Some(vec![20.0, 21.0]), "{}", engine.name());
+    }
+}
+
+#[test]
+fn values_that_are_no_tensors_are_refused_by_name() {
+    for engine in engines() {
+        for name in ["sequence", "map", "optional"] {
+            let error = open(engine.as_ref(), &fixture(name)).map(|_| ()).expect_err(name);
+            // tract meets the operator that makes such a value before it meets the value.
+            let EngineError::TypeUnsupported { name: output, .. } = &error else {
+                let refused = matches!(error, EngineError::OperatorUnsupported { .. });
+                assert!(refused && engine.name() == "tract", "{error}");
+                continue;
+            };
+            assert_eq!(output, "y", "{error}");
+        }
+    }
+}
+
+#[test]
+fn unknown_operators_are_refused_by_node_and_operator() {
+    let table = [
+        ("unknown_operator", "twist", "Twist"),
+        ("unknown_domain", "ours", "com.example:Relu"),
+        ("nested_unknown", "then_op", "Twist"),
+    ];
+    for engine in engines() {
+        for (name, expected_node, expected_operator) in table {
+            match open(engine.as_ref(), &fixture(name)).map(|_| ()) {
+                Err(EngineError::OperatorUnsupported { node, operator, path, .. }) => {
+                    assert_eq!(operator, expected_operator, "{} {name}", engine.name());
+                    assert_eq!(node, expected_node, "{} {name}", engine.name());
+                    assert_eq!(path, fixture(name));
+                }
+                other => panic!("{} {name}: {other:?}", engine.name()),
+            }
+        }
+    }
+    assert_eq!(tracts_refusal(&fixture("upper_case")).0, "upper");
+    assert_eq!(tracts_refusal(&fixture("identity_bf16")).0, "same");
+}
+
+#[test]
+fn files_that_are_no_models_are_refused_by_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = std::fs::read(fixture("opset7")).expect("the fixture is there");
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("the folder is writable");
+        path
+    };
+    let broken = [
+        write("empty.onnx", b""),
+        write("text.onnx", b"this is no model, whatever its name says"),
+        write("truncated.onnx", &whole[..whole.len() / 2]),
+        write("zeros.onnx", &[0; 100]),
+    ];
+    for engine in engines() {
+        for path in &broken {
+            let error = open(engine.as_ref(), path).map(|_| ()).expect_err("it is no model");
+            let invalid =
+                matches!(&error, EngineError::ModelInvalid { path: at, .. } if at == path);
+            assert!(invalid, "{}: {error}", engine.name());
+        }
+        let absent = folder.path().join("absent.onnx");
+        let error = open(engine.as_ref(), &absent).map(|_| ()).expect_err("it is not there");
+        assert!(matches!(error, EngineError::ModelUnreadable { .. }), "{error}");
+        // External data that is not there: the model was copied without it.
+        let lonely =
+            write("lonely.onnx", &std::fs::read(fixture("external")).expect("the fixture"));
+        let error = open(engine.as_ref(), &lonely).map(|_| ()).expect_err("its data is missing");
+        assert!(error.to_string().contains("lonely.onnx"), "{error}");
+    }
+}
+
+#[test]
+fn strings_may_hold_any_bytes_on_onnx_runtime_and_utf8_on_tract() {
+    let odd = vec![b"a\0b".to_vec().into(), vec![0xff, 0xfe].into()];
+    let input = Tensor::strings(Shape::from_slice(&[1, 2]), odd).expect("two strings fit");
+    let [onnxruntime, tract] = engines();
+    let mut session = open(onnxruntime.as_ref(), &fixture("identity_bytes")).expect("it opens");
+    assert_eq!(session.run(&[Some(input.clone())], &[0]).expect("it runs"), [input.clone()]);
+    let mut session = open(tract.as_ref(), &fixture("identity_bytes")).expect("it opens");
+    let error = session.run(&[Some(input)], &[0]).expect_err("0xff is not UTF-8");
+    assert!(matches!(error, EngineError::InputsRefused { .. }), "{error}");
+}
+
+#[test]
+fn unaligned_bytes_and_odd_booleans_are_taken() {
+    for engine in engines() {
+        let mut session = open(engine.as_ref(), &fixture("identity_fp64")).expect("it opens");
+        let shifted = bytes::Bytes::from(vec![7u8; 17]).slice(1..);
+        let input = Tensor::numbers(DataType::Float64, Shape::from_slice(&[1, 2]), shifted);
+        let input = input.expect("two values fit");
+        assert_eq!(session.run(&[Some(input.clone())], &[0]).expect("it runs"), [input]);
+        let mut session = open(engine.as_ref(), &fixture("identity_bool")).expect("it opens");
+        let shape = Shape::from_slice(&[1, 2]);
+        let input = Tensor::numbers(DataType::Bool, shape, vec![0u8, 200].into()).expect("fits");
+        let output = session.run(&[Some(input)], &[0]).expect("it runs").remove(0);
+        assert_eq!(output.bytes().expect("numbers").as_ref(), [0, 1], "{}", engine.name());
+    }
+}

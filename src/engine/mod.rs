@@ -2,8 +2,9 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `error`, `choose`, and the engines: `onnxruntime` (a library loaded
-//! at run time), `tract` (pure Rust, always there), `scripted` (obeys a script, for tests).
+//! `signature` (what it says of itself), `error`, `choose`, `warm_up` (runs before a session is
+//! used), and the engines: `onnxruntime` (a library loaded at run time), `tract` (pure Rust,
+//! always there), `scripted` (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;
@@ -14,6 +15,7 @@ pub mod scripted;
 mod settings;
 mod signature;
 pub mod tract;
+mod warm_up;
 
 pub use choose::{choose, choose_from};
 pub use error::EngineError;
@@ -22,6 +24,7 @@ pub use settings::{
     ProfileShape, SessionSettings, TensorRtSettings,
 };
 pub use signature::{NodePlacement, Placement, Signature};
+pub use warm_up::{WarmUp, warm_up};
 
 use std::sync::Arc;
 

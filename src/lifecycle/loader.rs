@@ -14,10 +14,9 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::catalog::VersionKey;
-use super::warm_up::warm_up;
 use super::{ActiveVersion, EngineProvider, LoadError, ModelSettings};
 use crate::batching::{Batcher, SessionOpener};
-use crate::engine::{Engine, ModelSource, SessionSettings};
+use crate::engine::{Engine, ModelSource, SessionSettings, warm_up};
 use crate::repository::{read_manifest, verify_digests};
 use crate::telemetry::{ModelEvents, SwapPhases};
 
@@ -131,7 +130,11 @@ fn session_opener(
         let began = Instant::now();
         let mut session = engine.open(&source, &asked)?;
         let open = began.elapsed();
-        warm_up(session.as_mut(), &settings.warm_up, &settings.batching.axes)?;
+        let configured = |input: &str| {
+            let axes = settings.batching.axes.iter().find(|axes| axes.tensor == input);
+            axes.map(|axes| axes.axis)
+        };
+        warm_up(session.as_mut(), &settings.warm_up, &configured)?;
         let warm = began.elapsed().saturating_sub(open);
         phases.lock().get_or_insert(SwapPhases { open, warm, measure: Duration::ZERO });
         Ok(session)

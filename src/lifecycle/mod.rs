@@ -3,10 +3,10 @@
 //!
 //! Reading order: `settings`, `state` (of one version), `policy` (pure: snapshots to the next
 //! action), `catalog` (pure: every version's state), `plan` (from configuration and disk to what
-//! is to be loaded), `overrides`, `loader` (open, warm, prove, on its own thread), `warm_up`,
-//! `manager` (the one owner of all state), `desire` and `turn` (where it decides and acts), `handle` (how it is spoken
-//! to), `index`, `retirement` (where versions are freed), `active` (the table that requests read;
-//! never locks), `error`.
+//! is to be loaded), `overrides`, `loader` (open, warm, prove, on its own thread), `manager` (the
+//! one owner of all state), `desire` and `turn` (where it decides and acts), `handle` (how it is
+//! spoken to), `index`, `retirement` (where versions are freed), `active` (the table that requests
+//! read; never locks), `error`.
 
 mod active;
 mod catalog;
@@ -25,7 +25,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod turn;
-mod warm_up;
 
 pub use active::{ActiveModel, ActiveModels, ActiveVersion, LookupError};
 pub use error::{LoadError, ManageError, ReconfigureError};
@@ -33,9 +32,11 @@ pub use handle::{LoadOutcome, ManagerHandle, StopReport};
 pub use index::{IndexEntry, VersionState};
 pub use manager::Manager;
 pub use overrides::LoadOverrides;
-pub use policy::RetryPolicy;
+pub use policy::{RetryPolicy, desired_versions};
 pub use settings::{
     DEFAULT_LOAD_RETRIES, DEFAULT_LOAD_RETRY_DELAY, DEFAULT_LOAD_RETRY_DELAY_MAX,
     DEFAULT_LOAD_THREADS, EngineProvider, ManagerSettings, ModelSettings, NamedModel, ServedModels,
-    SettingsReader, VersionPolicy, WarmUp,
+    SettingsReader, VersionPolicy,
 };
+
+pub use crate::engine::WarmUp;

@@ -75,7 +75,7 @@ fn is_replaced(version: &Snapshot, all: &[Snapshot]) -> bool {
 
 /// The versions of those on disk (ascending) that are to serve. A version that the policy names
 /// and that is not there is left out: the others need not wait for it.
-pub(super) fn desired_versions(policy: &VersionPolicy, on_disk: &[u64]) -> Vec<u64> {
+pub fn desired_versions(policy: &VersionPolicy, on_disk: &[u64]) -> Vec<u64> {
     let is_desired = |&number: &u64| match policy {
         VersionPolicy::All => true,
         VersionPolicy::Latest(count) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::RetryPolicy;
 use crate::batching::BatchingSettings;
-use crate::engine::{Engine, EngineChoice, EngineError, SessionSettings};
+use crate::engine::{Engine, EngineChoice, EngineError, SessionSettings, WarmUp};
 
 /// Models loaded at the same time: enough to use the machine while one of them reads its file,
 /// few enough that their peaks of memory do not add up.
@@ -27,16 +27,6 @@ pub enum VersionPolicy {
     Latest(usize),
     All,
     Specific(Vec<u64>),
-}
-
-/// One warm-up run before a version is ready.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WarmUp {
-    pub batch_size: usize,
-    /// Runs of this sample.
-    pub count: usize,
-    /// Size of every open axis, by input; what is not named takes the loader's guess.
-    pub shapes: BTreeMap<String, Vec<usize>>,
 }
 
 /// Settings of one model, from `model.toml` or `config.pbtxt`, over the daemon's defaults.

@@ -40,6 +40,9 @@ pub(super) fn map(
     {
         let root = Fields::new(&notes, message, String::new());
         map_kind(&root);
+        if let Some(file) = root.text("default_model_filename").filter(|file| !file.is_empty()) {
+            settings.model_file = Some(file);
+        }
         map_tensors(&root, &mut settings);
         batching::map(&root, &mut settings.batching);
         accelerators::map(&root, &mut settings);
@@ -74,22 +77,22 @@ fn map_kind(root: &Fields<'_>) {
         let reason = "ensembles cannot be served: expected a single ONNX model";
         root.refuse("ensemble_scheduling", reason);
     }
-    if let Some(file) = root.text("default_model_filename")
-        && !file.is_empty()
-        && file != crate::repository::MODEL_FILE
-    {
-        let reason =
-            format!("{file:?} is not looked for: expected {:?}", crate::repository::MODEL_FILE);
-        root.refuse("default_model_filename", reason);
-    }
 }
 
 /// Inputs and outputs. Names, types and shapes are the model file's own: what the configuration
-/// repeats of them is only checked for form.
+/// repeats of them is only checked for form. The sizes serve as those of the samples at load.
 fn map_tensors(root: &Fields<'_>, settings: &mut ModelSettings) {
     let reshaped = "requests and responses have the model's own shapes";
     for input in root.messages("input") {
-        map_tensor(&input);
+        let (name, dims) = map_tensor(&input);
+        // Sizes that the model leaves open and the configuration does not: worth trying.
+        let sizes: Option<Vec<usize>> =
+            dims.into_iter().map(|size| usize::try_from(size).ok()).collect();
+        if let (Some(name), Some(sizes), false) = (name, sizes, input.has("reshape"))
+            && !sizes.is_empty()
+        {
+            settings.batching.sample_shapes.insert(name, sizes);
+        }
         input.ignore("reshape", reshaped);
         let formats = ["FORMAT_NONE", "FORMAT_NHWC", "FORMAT_NCHW"];
         if input.choice("format", &formats).is_some_and(|format| format != "FORMAT_NONE") {
@@ -100,7 +103,7 @@ fn map_tensors(root: &Fields<'_>, settings: &mut ModelSettings) {
         input.ignore_if_true("optional", optional);
     }
     for output in root.messages("output") {
-        let name = map_tensor(&output);
+        let (name, _) = map_tensor(&output);
         output.ignore("reshape", reshaped);
         if let (Some(name), Some(file)) = (name, output.text("label_filename"))
             && !file.is_empty()
@@ -110,13 +113,13 @@ fn map_tensors(root: &Fields<'_>, settings: &mut ModelSettings) {
     }
 }
 
-/// What inputs and outputs have in common; gives the name.
-fn map_tensor(tensor: &Fields<'_>) -> Option<String> {
+/// What inputs and outputs have in common; gives name and sizes, -1 where one is open.
+fn map_tensor(tensor: &Fields<'_>) -> (Option<String>, Vec<i64>) {
     tensor.choice("data_type", &DATA_TYPES);
-    tensor.integers("dims", -1..=i64::MAX);
+    let dims = tensor.integers("dims", -1..=i64::from(u32::MAX));
     tensor.ignore_if_true("is_shape_tensor", "the model file says what its tensors are");
     tensor.ignore_if_true("is_non_linear_format_io", "tensors are row-major");
-    tensor.text("name").filter(|name| !name.is_empty())
+    (tensor.text("name").filter(|name| !name.is_empty()), dims)
 }
 
 fn map_versions(policy: &Fields<'_>, versions: &mut VersionPolicy) {

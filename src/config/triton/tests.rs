@@ -34,6 +34,7 @@ fn a_usual_configuration_is_honoured_whole() {
     let actual = settings(
         r#"
         name: "resnet"
+        default_model_filename: "net.onnx"
         platform: "onnxruntime_onnx"
         max_batch_size: 16
         input [ { name: "x" data_type: TYPE_FP32 dims: [ 3, 224, 224 ] } ]
@@ -61,6 +62,7 @@ fn a_usual_configuration_is_honoured_whole() {
         "#,
     );
     let mut expected = standard_model_settings();
+    expected.model_file = Some("net.onnx".to_owned());
     let batching = &mut expected.batching;
     batching.max_batch_size = Some(16);
     batching.preferred_batch_sizes = vec![8, 16];
@@ -72,6 +74,7 @@ fn a_usual_configuration_is_honoured_whole() {
     batching.max_queue_size = 64;
     batching.instances = Some(2);
     batching.threads = Some(3);
+    batching.sample_shapes.insert("x".to_owned(), vec![3, 224, 224]);
     expected.session.device = DeviceChoice::Named(Device::Cuda(1));
     expected.session.cuda.memory_limit_bytes = Some(1 << 32);
     expected.versions = VersionPolicy::Specific(vec![2, 5]);
@@ -79,6 +82,20 @@ fn a_usual_configuration_is_honoured_whole() {
     let shapes = [("x".to_owned(), vec![3, 224, 224])].into();
     expected.warm_up = vec![WarmUp { batch_size: 4, count: 10, shapes }];
     assert_eq!(actual, expected);
+}
+
+#[test]
+fn fixed_sizes_of_inputs_serve_as_samples() {
+    let table = [
+        ("input { name: 'x' dims: [ 3, 4 ] }", Some(vec![3, 4])),
+        ("input { name: 'x' dims: [ -1, 4 ] }", None),
+        ("input { name: 'x' dims: [ 1 ] reshape { shape: [ ] } }", None),
+        ("input { name: 'x' }", None),
+    ];
+    for (text, expected) in table {
+        let shapes = settings(text).batching.sample_shapes;
+        assert_eq!(shapes.get("x"), expected.as_ref(), "{text}");
+    }
 }
 
 #[test]
@@ -248,7 +265,7 @@ fn what_is_off_or_default_is_not_worth_a_warning() {
         optimization { eager_batching: false }
         dynamic_batching { preserve_ordering: false default_queue_policy { timeout_action: REJECT } }
         backend: ''
-        default_model_filename: 'model.onnx'";
+        default_model_filename: ''";
     assert_eq!(settings(text).warnings, Vec::<String>::new());
 }
 
@@ -268,7 +285,6 @@ fn every_wrong_field_is_told_at_once() {
         platform: \"tensorrt_plan\"
         backend: \"python\"
         ensemble_scheduling { }
-        default_model_filename: \"net.onnx\"
         input { name: 1 data_type: TYPE_FP8 dims: [ -2 ] }
         dynamic_batching { preferred_batch_size: 0 priority_levels: 1 default_priority_level: 2 }
         instance_group { kind: 9 }
@@ -281,20 +297,19 @@ fn every_wrong_field_is_told_at_once() {
         "f:2: platform: \"tensorrt_plan\" cannot be served: expected \"onnxruntime_onnx\"",
         "f:3: backend: \"python\" cannot be served: expected \"onnxruntime\"",
         "f:4: ensemble_scheduling: ensembles cannot be served: expected a single ONNX model",
-        "f:5: default_model_filename: \"net.onnx\" is not looked for: expected \"model.onnx\"",
-        "f:6: input.data_type: expected TYPE_INVALID, TYPE_BOOL, TYPE_UINT8, TYPE_UINT16, \
+        "f:5: input.data_type: expected TYPE_INVALID, TYPE_BOOL, TYPE_UINT8, TYPE_UINT16, \
          TYPE_UINT32, TYPE_UINT64, TYPE_INT8, TYPE_INT16, TYPE_INT32, TYPE_INT64, TYPE_FP16, \
          TYPE_FP32, TYPE_FP64, TYPE_STRING, TYPE_BF16, got TYPE_FP8",
-        "f:6: input.dims: expected a whole number from -1 to 9223372036854775807, got -2",
-        "f:6: input.name: expected a quoted text, got 1",
-        "f:7: dynamic_batching.preferred_batch_size: expected a whole number from 1 to 65536, got 0",
-        "f:7: dynamic_batching.default_priority_level: 2 is beyond the 1 priority_levels",
-        "f:8: instance_group.kind: expected KIND_AUTO, KIND_GPU, KIND_CPU, KIND_MODEL, got 9",
-        "f:9: version_policy.specific: names no version: expected versions: [ 1, ... ]",
-        "f:10: parameters: intra_op_thread_count: expected a whole number from 0 to 1024, \
+        "f:5: input.dims: expected a whole number from -1 to 4294967295, got -2",
+        "f:5: input.name: expected a quoted text, got 1",
+        "f:6: dynamic_batching.preferred_batch_size: expected a whole number from 1 to 65536, got 0",
+        "f:6: dynamic_batching.default_priority_level: 2 is beyond the 1 priority_levels",
+        "f:7: instance_group.kind: expected KIND_AUTO, KIND_GPU, KIND_CPU, KIND_MODEL, got 9",
+        "f:8: version_policy.specific: names no version: expected versions: [ 1, ... ]",
+        "f:9: parameters: intra_op_thread_count: expected a whole number from 0 to 1024, \
          got \"many\"",
-        "f:11: output: expected a message in braces, got 3",
-        "f:12: response_cache.enable: expected true or false, got \"yes\"",
+        "f:10: output: expected a message in braces, got 3",
+        "f:11: response_cache.enable: expected true or false, got \"yes\"",
     ];
     assert_eq!(problems(text), expected);
 }

@@ -6,6 +6,7 @@ use ort::ErrorCode;
 
 use super::NAME;
 use crate::engine::EngineError;
+use crate::engine::tract::find_node;
 
 /// What failed while a model was opened.
 pub(super) fn open_error<R>(path: &Path, error: &ort::Error<R>) -> EngineError {
@@ -15,7 +16,10 @@ pub(super) fn open_error<R>(path: &Path, error: &ort::Error<R>) -> EngineError {
 fn open_error_of(path: &Path, code: ErrorCode, message: &str) -> EngineError {
     let path = path.to_owned();
     let reason = tidy(message);
-    if let Some((node, operator)) = unknown_operator(message) {
+    if let Some((mut node, operator)) = unknown_operator(message) {
+        if node.is_empty() {
+            node = find_node(&path, &operator).unwrap_or_default();
+        }
         return EngineError::OperatorUnsupported { path, engine: NAME, node, operator, reason };
     }
     match code {
@@ -52,15 +56,18 @@ fn failed_node(message: &str) -> Option<(&str, &str, &str)> {
 
 /// Node and operator, where the message says that an operator is not known or not implemented.
 fn unknown_operator(message: &str) -> Option<(String, String)> {
-    // In Node, ("name", Operator, "domain", -1) : (…) -> (…) , Error No Op registered for Operator
-    if let Some((_, rest)) = message.split_once("In Node, (\"") {
-        let unknown = ["No Op registered for", "is not a registered function/op"];
-        if unknown.iter().any(|text| message.contains(text)) {
-            let (node, rest) = rest.split_once("\", ")?;
-            let (operator, rest) = rest.split_once(", \"")?;
-            let (domain, _) = rest.split_once('"')?;
+    // In Node, ("name", Operator, "domain", -1) : … , Error No Op registered for Operator with …
+    if let Some((before, rest)) = message.split_once("No Op registered for ") {
+        let operator = rest.split_whitespace().next()?;
+        let (_, rest) = before.split_once("In Node, (\"")?;
+        let (node, rest) = rest.split_once("\", ")?;
+        let (outer, rest) = rest.split_once(", \"")?;
+        let (domain, _) = rest.split_once('"')?;
+        if outer == operator {
             return Some((node.to_owned(), with_domain(domain, operator)));
         }
+        // The node named is the one around it, and so is the domain.
+        return Some((String::new(), operator.to_owned()));
     }
     // Fatal error: com.example:Operator(-1) is not a registered function/op
     if let Some((before, _)) = message.split_once(" is not a registered function/op") {
@@ -82,8 +89,13 @@ fn with_domain(domain: &str, operator: &str) -> String {
     if domain.is_empty() { operator.to_owned() } else { format!("{domain}:{operator}") }
 }
 
-/// Without source locations and line breaks, which say nothing to an operator.
+/// Without source locations, C++ signatures and line breaks, which say nothing to an operator.
 fn tidy(message: &str) -> String {
+    // "file.cc:7 Status F(const X*) CONDITION was false. What is wrong": the end is for people.
+    let message = match message.split_once(" was false. ") {
+        Some((_, sentence)) if !sentence.trim().is_empty() => sentence,
+        _ => message,
+    };
     let words: Vec<&str> = message
         .split_whitespace()
         .filter(|word| !(word.starts_with("/onnxruntime_src/") || word.starts_with("onnxruntime/")))

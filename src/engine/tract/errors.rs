@@ -1,6 +1,7 @@
 //! tract's errors and panics to errors that name file, node and operator.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -23,6 +24,27 @@ pub(super) struct Node {
 }
 
 impl Complaint {
+    /// The same of ONNX's operator: tract has names of its own, and makes several nodes of one,
+    /// named after it.
+    pub fn in_onnx_words(mut self, operators: &HashMap<String, String>) -> Complaint {
+        if let Some(node) = &mut self.node {
+            // `branch/NAME` is a node of a folded branch, `NAME.part` one that stands for a part.
+            let name = node.name.as_str();
+            let starts = name.match_indices('/').map(|(index, _)| index + 1);
+            let known = [0].into_iter().chain(starts).find_map(|start| {
+                let rest = &name[start..];
+                let dots = rest.match_indices('.').map(|(index, _)| index);
+                let mut ends: Vec<usize> = dots.chain([rest.len()]).collect();
+                ends.reverse();
+                ends.into_iter().find_map(|end| operators.get_key_value(&rest[..end]))
+            });
+            if let Some((name, operator)) = known {
+                *node = Node { name: name.clone(), operator: operator.clone() };
+            }
+        }
+        self
+    }
+
     /// The refusal to open a model that this complaint is the reason of.
     pub fn refusal(self, path: &Path) -> EngineError {
         let path = path.to_owned();
@@ -40,7 +62,13 @@ impl Complaint {
 
     /// The failure of a run; the reason names the node where tract did.
     pub fn run_failure(self) -> EngineError {
-        EngineError::RunFailed { reason: self.reason }
+        let reason = match self.node {
+            Some(Node { name, operator }) => {
+                format!("node {name:?} ({operator}): {}", self.reason)
+            }
+            None => self.reason,
+        };
+        EngineError::RunFailed { reason }
     }
 }
 
@@ -73,9 +101,8 @@ fn short(reason: &str) -> String {
     }
 }
 
-/// The node of one of tract's phrases: `Building node NAME (OPERATOR)` while it parses, then
-/// `Translating node #3 "NAME" OPERATOR …`, `Failed analyse for node #3 "NAME" OPERATOR` and
-/// `Evaluating #3 "NAME" OPERATOR`.
+/// The node of one of tract's phrases: `Building node NAME (OPERATOR)` while it parses, later
+/// `#3 "NAME" OPERATOR` within some sentence.
 fn node_of(phrase: &str) -> Option<Node> {
     let node = |name: &str, operator: &str| {
         // An operator of tract's own that stands for one of ONNX that it does not have.
@@ -87,10 +114,9 @@ fn node_of(phrase: &str) -> Option<Node> {
         let (name, operator) = rest.rsplit_once(" (")?;
         return node(name, operator);
     }
-    let starts = ["Translating node #", "Failed analyse for node #", "Evaluating #"];
-    let rest = starts.iter().find_map(|start| phrase.strip_prefix(start))?;
-    let (_, rest) = rest.split_once(" \"")?;
-    let (name, rest) = rest.split_once("\" ")?;
+    let (_, rest) = phrase.split_once('#')?;
+    let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    let (name, rest) = rest.strip_prefix(" \"")?.split_once("\" ")?;
     node(name, rest.split_whitespace().next()?)
 }
 
@@ -107,6 +133,17 @@ mod tests {
         assert_eq!(node_of("Evaluating #7 \"join\" Concat"), expected);
         assert_eq!(node_of("Translating node #7 \"join\" Unimplemented(Concat) X"), expected);
         assert_eq!(node_of("Infering facts"), None);
+    }
+
+    #[test]
+    fn tracts_nodes_are_traced_to_onnxs() {
+        let operators = HashMap::from([("a/b.c".to_owned(), "Attention".to_owned())]);
+        for name in ["a/b.c", "a/b.c.sdpa", "choose/a/b.c.scan.0"] {
+            let node = Some(Node { name: name.to_owned(), operator: "SDPA".to_owned() });
+            let complaint = Complaint { node, reason: String::new() }.in_onnx_words(&operators);
+            let expected = Node { name: "a/b.c".to_owned(), operator: "Attention".to_owned() };
+            assert_eq!(complaint.node, Some(expected), "{name}");
+        }
     }
 
     #[test]

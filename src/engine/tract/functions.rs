@@ -38,7 +38,7 @@ pub(super) fn inline(model: &mut ModelProto) -> Result<(), Complaint> {
 }
 
 /// Version of the standard operators.
-fn opset_of(imports: &[tract_onnx::pb::OperatorSetIdProto]) -> Option<i64> {
+pub(super) fn opset_of(imports: &[tract_onnx::pb::OperatorSetIdProto]) -> Option<i64> {
     let standard = imports.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
     standard.map(|import| import.version)
 }

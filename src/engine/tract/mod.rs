@@ -16,6 +16,7 @@ mod value;
 
 use self::model::Model;
 use self::session::TractSession;
+pub(super) use self::support::find_node;
 use super::{
     Device, DeviceChoice, Engine, EngineError, ModelSource, NodePlacement, Placement, Session,
     SessionSettings,

@@ -1,6 +1,6 @@
 //! A model file as tract reads it, and what it says of itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use tract_onnx::data_resolver::MmapDataResolver;
@@ -11,6 +11,7 @@ use tract_onnx::prelude::{Arc, Framework, InferenceModel, Tensor as TractTensor}
 use tract_onnx::tensor::load_tensor;
 
 use super::errors::{Complaint, Node, guarded};
+use super::support::Checked;
 use super::value::datum_type_of;
 use super::{constants, functions, support};
 use crate::engine::{EngineError, Signature};
@@ -27,6 +28,8 @@ pub(super) struct Model {
     /// Values of the optional inputs, which are the signature's last.
     pub defaults: Vec<Arc<TractTensor>>,
     pub node_count: usize,
+    /// ONNX's operators by node name.
+    pub operators: HashMap<String, String>,
 }
 
 impl Model {
@@ -42,9 +45,11 @@ impl Model {
         check_format(&proto).map_err(invalid)?;
         functions::inline(&mut proto).map_err(refused)?;
         let ir_version = proto.ir_version;
+        let opset = functions::opset_of(&proto.opset_import).unwrap_or(0);
         let graph = proto.graph.as_mut().expect("`check_format` saw the graph");
         support::name_nodes(graph);
-        let node_count = support::check(&framework, graph).map_err(refused)?;
+        let Checked { node_count, operators } =
+            support::check(&framework, graph, opset).map_err(refused)?;
         let optional =
             if ir_version < DEFAULTS_SINCE_IR { Vec::new() } else { take_defaults(graph) };
         let signature = signature_of(path, graph, &optional)?;
@@ -66,7 +71,7 @@ impl Model {
             return Err(invalid(format!("nothing in the graph makes the value {name:?}")));
         }
         let graph = order_inputs(parsed.model, &signature).map_err(invalid)?;
-        Ok(Model { graph, signature, defaults: defaults?, node_count })
+        Ok(Model { graph, signature, defaults: defaults?, node_count, operators })
     }
 }
 
@@ -75,6 +80,11 @@ fn check_format(proto: &ModelProto) -> Result<(), String> {
     let graph = proto.graph.as_ref().ok_or_else(|| "it has no graph".to_owned())?;
     if proto.opset_import.is_empty() {
         return Err("it imports no operator set".to_owned());
+    }
+    let opset = functions::opset_of(&proto.opset_import);
+    if let Some(opset) = opset.filter(|&opset| opset < support::OLDEST_OPSET) {
+        let oldest = support::OLDEST_OPSET;
+        return Err(format!("its operator set is {opset}, before {oldest}, the oldest that runs"));
     }
     if graph.output.is_empty() {
         return Err("its graph has no output".to_owned());

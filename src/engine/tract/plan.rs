@@ -1,15 +1,18 @@
 //! What tract runs: a model made ready for some shapes, some inputs and some outputs.
 
+use std::cell::Cell;
 use tract_onnx::dim_expr::parse_onnx_dim;
+
 use tract_onnx::prelude::{
     Arc, DatumType, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, SpecialOps,
     TDim, TValue, TVec, TractResult, TypedFact, TypedModel, TypedRunnableModel, TypedSimpleState,
 };
 use tract_onnx::tract_core::ops::cast::cast;
+use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::ops::konst::Const;
 
 use super::branches;
-use super::errors::{Complaint, guarded};
+use super::errors::{Complaint, Node, guarded};
 use super::model::Model;
 use super::value::datum_type_of;
 use crate::tensor::{Dimension, Shape, TensorSpec};
@@ -48,7 +51,8 @@ impl Plan {
         let plan = guarded(|| {
             let typed = settle_shapes(build(model, key)?.into_typed()?)?;
             typed.into_optimized()?.into_runnable()
-        })?;
+        })
+        .map_err(|complaint| complaint.in_onnx_words(&model.operators))?;
         Ok(Plan { plan, state: None })
     }
 
@@ -56,16 +60,29 @@ impl Plan {
     ///
     /// # Errors
     /// tract failed.
-    pub fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, Complaint> {
+    pub fn run(&mut self, model: &Model, inputs: TVec<TValue>) -> Result<TVec<TValue>, Complaint> {
         // What a failure leaves in a state is nobody's to use.
         let state = self.state.take();
-        let (results, state) = guarded(|| {
+        // A panic carries no node; this cell remembers which one was at work.
+        let at_work = Cell::new(None);
+        let outcome = guarded(|| {
             let mut state = match state {
                 Some(state) => state,
                 None => self.plan.spawn()?,
             };
-            let results = state.run(inputs)?;
+            let results = state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                at_work.set(Some(node.id));
+                eval(context, state, node, inputs)
+            })?;
             Ok((results, state))
+        });
+        let (results, state) = outcome.map_err(|mut complaint| {
+            if let (None, Some(id)) = (&complaint.node, at_work.get()) {
+                let node = self.plan.model().node(id);
+                let operator = node.op.name().into_owned();
+                complaint.node = Some(Node { name: node.name.clone(), operator });
+            }
+            complaint.in_onnx_words(&model.operators)
         })?;
         if state.op_states.iter().all(Option::is_none) {
             self.state = Some(state);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tract_onnx::prelude::TVec;
+use tract_onnx::prelude::{TValue, TVec};
 
 use super::errors::Complaint;
 use super::model::Model;
@@ -144,22 +144,22 @@ impl TractSession {
         Key { inputs, outputs: outputs.to_vec() }
     }
 
-    /// The plan for a key, made now if it is not there.
-    fn plan(&mut self, key: Key) -> Result<&mut Plan, Complaint> {
+    /// Runs the plan for a key, which is made now if it is not there.
+    fn run_plan(&mut self, key: Key, inputs: TVec<TValue>) -> Result<TVec<TValue>, Complaint> {
         let kept = self.plans.iter().position(|(kept, _)| *kept == key);
-        let entry = match kept {
+        let (key, mut plan) = match kept {
             Some(index) => self.plans.remove(index),
             None => {
-                let plan = Plan::build(&self.model, &key)?;
                 if self.plans.len() == MAX_PLANS {
                     self.plans.remove(0);
                 }
+                let plan = Plan::build(&self.model, &key)?;
                 (key, plan)
             }
         };
-        self.plans.push(entry);
-        let (_, plan) = self.plans.last_mut().expect("one was just pushed");
-        Ok(plan)
+        let results = plan.run(&self.model, inputs);
+        self.plans.push((key, plan));
+        results
     }
 }
 
@@ -190,8 +190,7 @@ impl Session for TractSession {
             values.push(value.into());
         }
         let key = self.key(inputs, outputs);
-        let plan = self.plan(key).map_err(Complaint::run_failure)?;
-        let results = plan.run(values).map_err(Complaint::run_failure)?;
+        let results = self.run_plan(key, values).map_err(Complaint::run_failure)?;
         let mut tensors = Vec::with_capacity(outputs.len());
         for (value, &index) in results.into_iter().zip(outputs) {
             let spec = &self.signature.outputs[index];

@@ -11,6 +11,15 @@ fn load(running: &Running, model: &str) -> Result<(), ManageError> {
     block_on(running.handle.load(model, LoadOverrides::default()))
 }
 
+/// Raises the flag however the test ends, so that a failure does not leave its threads running.
+struct RaiseOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_request_fails_while_versions_come_and_go() {
     const CLIENTS: usize = 4;
@@ -19,17 +28,17 @@ fn no_request_fails_while_versions_come_and_go() {
     let ends = AtomicBool::new(false);
     let answers = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                block_on(async {
-                    while !ends.load(Ordering::Relaxed) {
-                        let version = running.active.get("m", None).unwrap();
-                        echo(&version).await.unwrap();
-                        answers.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
+        let client = || {
+            block_on(async {
+                while !ends.load(Ordering::Relaxed) {
+                    let version = running.active.get("m", None).unwrap();
+                    echo(&version).await.unwrap();
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
             });
-        }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let _raised_at_the_end = RaiseOnDrop(&ends);
         for number in 2..20 {
             // Every other load fails, and every third brings the same number again.
             let text = if number % 2 == 0 { "ok" } else { "rubbish" };
@@ -37,10 +46,10 @@ fn no_request_fails_while_versions_come_and_go() {
             fixture.write(&format!("m/{}/model.onnx", number / 3 + 1), text);
             assert_eq!(load(&running, "m").is_ok(), text == "ok");
             while answers.load(Ordering::Relaxed) < before + CLIENTS {
+                assert!(!clients.iter().any(|client| client.is_finished()), "a request failed");
                 std::thread::yield_now();
             }
         }
-        ends.store(true, Ordering::Relaxed);
     });
     assert!(running.stop().drained);
     assert_eq!(fixture.stage.echo.live(), 0);

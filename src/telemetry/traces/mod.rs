@@ -20,6 +20,11 @@ use self::context::IdSource;
 use self::exporter::{Endpoint, Exporter};
 use super::events::{Outcome, spans_lost};
 
+/// Every request is traced where an endpoint is configured and nothing else is said: who looks
+/// for one slow request must find it. Busy daemons take less.
+pub const DEFAULT_SAMPLE_RATIO: f64 = 1.0;
+/// What the spans' sender is called where nothing is configured.
+pub const DEFAULT_SERVICE_NAME: &str = "onnxd";
 /// Requests whose spans may wait for the exporter; more are dropped and counted.
 const QUEUE_CAPACITY: usize = 2048;
 /// The header `tracestate` may be this long; a longer one is not carried on.

@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const MS: Duration = Duration::from_millis(1);
 fn collector(statuses: &'static [u16]) -> (String, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(64);
     std::thread::spawn(move || {
         for (index, stream) in listener.incoming().enumerate() {
             let mut stream = BufReader::new(stream.expect("a connection"));

@@ -1,23 +1,35 @@
 //! Runs before a version is ready, so that the first request does not pay for what an engine does
 //! on its first run of a shape.
 
-use super::WarmUp;
-use crate::batching::BatchAxes;
-use crate::engine::{EngineError, Session};
+use std::collections::BTreeMap;
+
+use super::{EngineError, Session};
 use crate::tensor::{Dimension, Shape, Tensor, TensorSpec};
 
 /// Size of an open axis that nobody gave a size.
 const GUESSED_SIZE: usize = 1;
 
-/// Runs every sample on the session, with zeros as values.
+/// One kind of run before a version is ready.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmUp {
+    pub batch_size: usize,
+    /// Runs of this sample.
+    pub count: usize,
+    /// By input: sizes of every axis, of every axis but the batch's, or of every open axis but the
+    /// batch's. What is not named is guessed.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+}
+
+/// Runs every sample on the session, with zeros as values. `batch_axis` says which axis of an
+/// input carries the batch, where that is configured.
 ///
 /// # Errors
 /// A sample whose shapes were given cannot be run. One with a guessed shape may fail: not every
 /// model can run every size.
-pub(super) fn warm_up(
+pub fn warm_up(
     session: &mut dyn Session,
     samples: &[WarmUp],
-    axes: &[BatchAxes],
+    batch_axis: &dyn Fn(&str) -> Option<Option<usize>>,
 ) -> Result<(), EngineError> {
     let signature = session.signature().clone();
     let outputs: Vec<usize> = (0..signature.outputs.len()).collect();
@@ -30,7 +42,8 @@ pub(super) fn warm_up(
                 inputs.push(None);
                 continue;
             }
-            let shape = sample_shape(spec, sizes, batch_axis(spec, axes), sample.batch_size);
+            let axis = batch_axis(&spec.name).unwrap_or_else(|| open_first_axis(spec));
+            let shape = sample_shape(spec, sizes, axis, sample.batch_size);
             let (shape, is_guess) = shape.map_err(|reason| failed(&spec.name, &reason))?;
             guessed |= is_guess;
             let tensor = Tensor::zeros(spec.data_type, shape);
@@ -53,13 +66,12 @@ fn failed(input: &str, reason: &str) -> EngineError {
     EngineError::RunFailed { reason: format!("warm-up: input {input:?}: {reason}") }
 }
 
-/// The axis that carries the batch: as configured, else the first where it is open.
-fn batch_axis(spec: &TensorSpec, axes: &[BatchAxes]) -> Option<usize> {
-    let open_first = || match spec.shape.as_deref() {
+/// Where nobody says which axis carries the batch: the first, if it is open.
+fn open_first_axis(spec: &TensorSpec) -> Option<usize> {
+    match spec.shape.as_deref() {
         Some([first, ..]) if is_open(first) => Some(0),
         _ => None,
-    };
-    axes.iter().find(|axes| axes.tensor == spec.name).map_or_else(open_first, |axes| axes.axis)
+    }
 }
 
 fn is_open(dimension: &Dimension) -> bool {

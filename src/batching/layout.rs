@@ -1,0 +1,384 @@
+//! How a version is laid out on the machine, decided by what its runs take.
+//!
+//! A run shorter than the hand-over to a thread happens where requests arrive. A longer one gets
+//! instance threads; on the CPU a short measurement decides how many, of how many threads each,
+//! and how many rows a batch has: the highest throughput wins, and of layouts that come within
+//! [`GOOD_ENOUGH`] of it, the one whose runs are shortest. What configuration says is not
+//! measured.
+
+use std::time::{Duration, Instant};
+
+use super::layout_cache::{self, Circumstances};
+use super::measure::{Load, Throughput, run_time, throughput};
+use super::plan::Plan;
+use super::report;
+use super::sample::Sample;
+use super::settings::DEFAULT_MAX_BATCH_SIZE;
+use super::slot::Slot;
+use super::{BatchingSettings, Layout, LayoutChoice, SessionOpener};
+use crate::engine::{Device, EngineError, Placement};
+use crate::telemetry::ModelEvents;
+
+/// A batch that takes no longer runs inline: handing over to a thread costs 100 to 200 µs with
+/// few connections, up to 400 with many.
+const INLINE_BOUND: Duration = Duration::from_micros(200);
+/// Rows of the batch that is held against the bound.
+const INLINE_ROWS: usize = 8;
+/// Each instance holds the weights once more: beyond this many, they are given more threads.
+const MAX_INSTANCES: usize = 8;
+/// Share of the best throughput that is as good, given how precisely it can be measured.
+const GOOD_ENOUGH: f64 = 0.98;
+/// A larger batch that does not gain this is not tried larger still.
+const WORTHWHILE: f64 = 1.02;
+/// Time for the whole measurement; the last run may overdraw it.
+const BUDGET: Duration = Duration::from_millis(3000);
+/// Time for one point of it.
+const WINDOW: Duration = Duration::from_millis(120);
+
+/// What the decision is about.
+pub(super) struct Site<'a> {
+    pub opener: &'a SessionOpener,
+    pub placement: &'a Placement,
+    /// `None` where requests are not batched.
+    pub plan: Option<&'a Plan>,
+    /// `None` where no input is known that the model takes: then nothing can be measured.
+    pub sample: Option<&'a Sample>,
+    pub settings: &'a BatchingSettings,
+    pub events: &'a ModelEvents,
+    pub cores: usize,
+}
+
+/// A layout, and its sessions.
+pub(super) struct Decided {
+    pub layout: Layout,
+    pub slots: Vec<Slot>,
+}
+
+/// Instances and threads of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    instances: usize,
+    threads: usize,
+}
+
+/// One measured point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Point {
+    shape: Shape,
+    rows: usize,
+    measured: Throughput,
+}
+
+/// Decides where `first`, the session opened so far, and others like it run.
+///
+/// # Errors
+/// The engine could not open another session.
+pub(super) fn decide(site: &Site<'_>, mut first: Slot) -> Result<Decided, EngineError> {
+    let inline = match site.settings.layout {
+        LayoutChoice::Inline => true,
+        LayoutChoice::Threads => false,
+        LayoutChoice::Auto => site.is_short(&mut first),
+    };
+    let mut decided = if inline { site.inline(first) } else { site.threaded(first) }?;
+    site.warm_up(&mut decided.slots);
+    Ok(decided)
+}
+
+impl Site<'_> {
+    fn inline(&self, first: Slot) -> Result<Decided, EngineError> {
+        let settings = self.settings;
+        let layout = Layout {
+            inline: true,
+            instances: settings.instances.unwrap_or(settings.inline_sessions).max(1),
+            threads: first.threads(),
+            max_batch_size: self.largest_batch(),
+            origin: match settings.layout {
+                LayoutChoice::Inline => "configured",
+                LayoutChoice::Auto | LayoutChoice::Threads => "measured",
+            },
+        };
+        self.open_all(layout, vec![first])
+    }
+
+    fn threaded(&self, first: Slot) -> Result<Decided, EngineError> {
+        if let Some(layout) = self.configured() {
+            return self.open_all(layout, vec![first]);
+        }
+        let circumstances = self.circumstances();
+        if let Some(layout) = self.cached(&circumstances) {
+            return self.open_all(layout, vec![first]);
+        }
+        let Some(decided) = self.measure(first)? else {
+            return self.open_all(self.fallback(), Vec::new());
+        };
+        self.keep(&circumstances, &decided.layout);
+        Ok(decided)
+    }
+
+    /// Runs every session once that has not run yet. A made-up input that is refused is no reason
+    /// not to serve.
+    fn warm_up(&self, slots: &mut [Slot]) {
+        let load = self.sample.and_then(|sample| Load::new(sample, self.plan, 1));
+        if let Some(load) = load {
+            slots.iter_mut().filter(|slot| !slot.warm()).for_each(|slot| drop(load.run(slot)));
+        }
+    }
+
+    /// Whether a run is too short to be worth a thread.
+    fn is_short(&self, slot: &mut Slot) -> bool {
+        let rows = self.largest_batch().min(INLINE_ROWS);
+        let load = self.sample.and_then(|sample| Load::new(sample, self.plan, rows));
+        let time = load.and_then(|load| run_time(slot, &load));
+        time.is_some_and(|time| time <= INLINE_BOUND)
+    }
+
+    /// Rows that a batch may have, as far as configuration or a default says.
+    fn largest_batch(&self) -> usize {
+        match self.plan {
+            None => 1,
+            Some(_) => self.settings.max_batch_size.unwrap_or(DEFAULT_MAX_BATCH_SIZE),
+        }
+    }
+
+    /// The layout, where nothing is left to measure.
+    fn configured(&self) -> Option<Layout> {
+        let settings = self.settings;
+        let on_cpu = self.placement.device == Device::Cpu;
+        // An accelerator runs one batch at a time, and is best used by a full one.
+        let default = if on_cpu { None } else { Some(1) };
+        let batch_is_known = !on_cpu || self.plan.is_none() || settings.max_batch_size.is_some();
+        Some(Layout {
+            inline: false,
+            instances: settings.instances.or(default)?.max(1),
+            threads: settings.threads.or(default)?.max(1),
+            max_batch_size: batch_is_known.then(|| self.largest_batch())?,
+            origin: "configured",
+        })
+    }
+
+    /// The layout where nothing can be measured: an instance per core, as far as memory should
+    /// be spent on it.
+    pub fn fallback(&self) -> Layout {
+        let shape = shapes(self.cores, self.settings.instances, self.settings.threads)[0];
+        Layout {
+            inline: false,
+            instances: shape.instances,
+            threads: shape.threads,
+            max_batch_size: self.largest_batch(),
+            origin: "configured",
+        }
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            model: self.settings.layout_key.clone(),
+            engine: self.placement.engine.to_owned(),
+            engine_version: self.placement.engine_version.clone(),
+            cores: self.cores,
+            wanted_instances: self.settings.instances.unwrap_or(0),
+            wanted_threads: self.settings.threads.unwrap_or(0),
+            wanted_max_batch_size: self.settings.max_batch_size.unwrap_or(0),
+            batched: self.plan.is_some(),
+        }
+    }
+
+    fn cached(&self, circumstances: &Circumstances) -> Option<Layout> {
+        let path = self.settings.layout_cache.as_ref()?;
+        if circumstances.model.is_empty() {
+            return None;
+        }
+        let cached = layout_cache::read(path, circumstances);
+        cached.inspect_err(|why| report::cache_unusable(self.events, path, why)).ok().flatten()
+    }
+
+    fn keep(&self, circumstances: &Circumstances, layout: &Layout) {
+        let Some(path) = &self.settings.layout_cache else { return };
+        if circumstances.model.is_empty() {
+            return;
+        }
+        if let Err(error) = layout_cache::write(path, circumstances, layout) {
+            report::cache_unusable(self.events, path, &format!("cannot be written: {error}"));
+        }
+    }
+
+    /// Opens what the layout needs beyond the sessions that are there.
+    fn open_all(&self, layout: Layout, mut slots: Vec<Slot>) -> Result<Decided, EngineError> {
+        // First, so that what does not fit is not in memory beside what does.
+        slots.retain(|slot| slot.threads() == layout.threads);
+        slots.truncate(layout.instances);
+        while slots.len() < layout.instances {
+            slots.push(Slot::open(self.opener, layout.threads)?);
+        }
+        Ok(Decided { layout, slots })
+    }
+
+    /// Measures; `None` where no run succeeded.
+    fn measure(&self, first: Slot) -> Result<Option<Decided>, EngineError> {
+        let Some(sample) = self.sample else { return Ok(None) };
+        let until = Instant::now() + BUDGET;
+        let shapes = shapes(self.cores, self.settings.instances, self.settings.threads);
+        let share = BUDGET / u32::try_from(shapes.len()).unwrap_or(u32::MAX);
+        let mut slots = vec![first];
+        let mut points: Vec<Point> = Vec::new();
+        let mut refusal: Option<EngineError> = None;
+        for shape in shapes {
+            let layout =
+                Layout { instances: shape.instances, threads: shape.threads, ..self.fallback() };
+            if !points.is_empty() && Instant::now() >= until {
+                break;
+            }
+            // Memory may not suffice for so many sessions; for fewer it may.
+            match self.open_all(layout, std::mem::take(&mut slots)) {
+                Ok(decided) => slots = decided.slots,
+                Err(error) => {
+                    refusal = Some(error);
+                    continue;
+                }
+            }
+            self.measure_shape(sample, shape, &mut slots, Instant::now() + share, &mut points);
+        }
+        let Some(chosen) = choose(&points) else { return refusal.map_or(Ok(None), Err) };
+        let configured = self.plan.and(self.settings.max_batch_size);
+        let layout = Layout {
+            inline: false,
+            instances: chosen.shape.instances,
+            threads: chosen.shape.threads,
+            max_batch_size: configured.unwrap_or(chosen.rows),
+            origin: "measured",
+        };
+        self.open_all(layout, slots).map(Some)
+    }
+
+    /// Measures growing batches until they gain nothing or the time is used up.
+    fn measure_shape(
+        &self,
+        sample: &Sample,
+        shape: Shape,
+        slots: &mut [Slot],
+        until: Instant,
+        points: &mut Vec<Point>,
+    ) {
+        let mut best = 0.0f64;
+        let mut without_gain = 0;
+        let mut last: Option<(usize, Duration)> = None;
+        for rows in self.batch_sizes() {
+            // Warm-up and three runs, if they take as long by row as the last.
+            let expected = last.map_or(Duration::ZERO, |(last_rows, run)| {
+                run.mul_f64(4.0 * rows as f64 / last_rows as f64)
+            });
+            if last.is_some() && Instant::now() + expected > until {
+                return;
+            }
+            let Some(load) = Load::new(sample, self.plan, rows) else { return };
+            let Some(measured) = throughput(slots, &load, WINDOW) else { return };
+            points.push(Point { shape, rows, measured });
+            last = Some((rows, measured.run));
+            without_gain =
+                if measured.rows_per_second > best * WORTHWHILE { 0 } else { without_gain + 1 };
+            best = best.max(measured.rows_per_second);
+            if without_gain == 2 {
+                return;
+            }
+        }
+    }
+
+    fn batch_sizes(&self) -> Vec<usize> {
+        match (self.plan, self.settings.max_batch_size) {
+            (None, _) => vec![1],
+            // The size is given; how the machine is divided is measured at it.
+            (Some(_), Some(size)) => vec![size.min(DEFAULT_MAX_BATCH_SIZE)],
+            (Some(_), None) => vec![1, 2, 4, 8, 16, DEFAULT_MAX_BATCH_SIZE],
+        }
+    }
+}
+
+/// Ways to divide the cores, most instances first: the session opened at load has one thread and
+/// is of use there.
+fn shapes(cores: usize, instances: Option<usize>, threads: Option<usize>) -> Vec<Shape> {
+    let cores = cores.max(1);
+    match (instances, threads) {
+        (Some(instances), Some(threads)) => {
+            vec![Shape { instances: instances.max(1), threads: threads.max(1) }]
+        }
+        (Some(instances), None) => {
+            let instances = instances.max(1);
+            vec![Shape { instances, threads: (cores / instances).max(1) }]
+        }
+        (None, Some(threads)) => {
+            let threads = threads.max(1);
+            let most = (cores / threads).clamp(1, MAX_INSTANCES);
+            halved(most).map(|instances| Shape { instances, threads }).collect()
+        }
+        (None, None) => halved(cores.min(MAX_INSTANCES))
+            .map(|instances| Shape { instances, threads: cores / instances })
+            .collect(),
+    }
+}
+
+/// `most`, halves of it, and one.
+fn halved(most: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(most), |&instances| (instances > 1).then_some(instances / 2))
+}
+
+/// The best point: see this file's first lines.
+fn choose(points: &[Point]) -> Option<Point> {
+    let best = points.iter().map(|point| point.measured.rows_per_second).fold(0.0, f64::max);
+    points
+        .iter()
+        .filter(|point| point.measured.rows_per_second >= best * GOOD_ENOUGH)
+        .min_by_key(|point| (point.measured.run, point.rows, point.shape.instances))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_divided_in_halves_and_configuration_wins() {
+        let check = |cores, instances, threads, expected: &[(usize, usize)]| {
+            let found: Vec<(usize, usize)> = shapes(cores, instances, threads)
+                .into_iter()
+                .map(|shape| (shape.instances, shape.threads))
+                .collect();
+            assert_eq!(found, expected);
+        };
+        check(1, None, None, &[(1, 1)]);
+        check(2, None, None, &[(2, 1), (1, 2)]);
+        check(8, None, None, &[(8, 1), (4, 2), (2, 4), (1, 8)]);
+        check(64, None, None, &[(8, 8), (4, 16), (2, 32), (1, 64)]);
+        check(4, Some(3), Some(2), &[(3, 2)]);
+        check(4, Some(2), None, &[(2, 2)]);
+        check(4, None, Some(2), &[(2, 2), (1, 2)]);
+        check(2, Some(4), None, &[(4, 1)]);
+    }
+
+    #[test]
+    fn the_shortest_run_of_those_with_the_best_throughput_wins() {
+        // The encoder of request-path measurements: rows/s by batch.
+        let point = |instances, rows, rate: f64| Point {
+            shape: Shape { instances, threads: 2 / instances },
+            rows,
+            measured: Throughput {
+                rows_per_second: rate,
+                run: Duration::from_secs_f64(instances as f64 * rows as f64 / rate),
+            },
+        };
+        let mut points = vec![
+            point(1, 1, 95.0),
+            point(1, 8, 148.0),
+            point(1, 16, 157.0),
+            point(2, 1, 132.0),
+            point(2, 4, 171.0),
+            point(2, 8, 199.0),
+            point(2, 16, 200.0),
+        ];
+        let chosen = choose(&points).expect("there are points");
+        assert_eq!((chosen.shape.instances, chosen.rows), (2, 8));
+        // As good and sooner done.
+        points.push(point(1, 4, 197.0));
+        let chosen = choose(&points).expect("there are points");
+        assert_eq!((chosen.shape.instances, chosen.rows), (1, 4));
+        assert_eq!(choose(&[]), None);
+    }
+}

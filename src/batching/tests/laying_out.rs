@@ -1,0 +1,102 @@
+//! Where runs happen, and how that was decided.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::*;
+
+/// A model whose run takes this long.
+fn slow(run: Duration) -> Model {
+    Model::unary("batch,2", "batch,2", move |shape, values| {
+        std::thread::sleep(run);
+        (shape.to_vec(), values.to_vec())
+    })
+}
+
+#[test]
+fn a_short_run_stays_inline_on_the_one_session_that_load_opened() {
+    let model = Model::affine();
+    let batcher = start(&model, &BatchingSettings::standard());
+    let layout = batcher.layout();
+    assert!(layout.inline);
+    assert_eq!((layout.instances, layout.max_batch_size, layout.origin), (1, 32, "measured"));
+    assert_eq!(model.opened.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_long_run_gets_instances_and_what_is_configured_is_not_measured() {
+    let model = slow(Duration::from_millis(1));
+    let configured = BatchingSettings {
+        max_batch_size: Some(4),
+        instances: Some(3),
+        threads: Some(2),
+        ..BatchingSettings::standard()
+    };
+    let batcher = start(&model, &configured);
+    let expected =
+        Layout { inline: false, instances: 3, threads: 2, max_batch_size: 4, origin: "configured" };
+    assert_eq!(batcher.layout(), &expected);
+    assert_eq!(model.opened.load(Ordering::SeqCst), 3);
+    batcher.join();
+}
+
+#[test]
+fn a_measured_layout_is_taken_from_the_cache_the_next_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = BatchingSettings {
+        layout: LayoutChoice::Threads,
+        max_batch_size: Some(4),
+        layout_cache: Some(folder.path().join("layout.toml")),
+        layout_key: "digest".to_owned(),
+        ..BatchingSettings::standard()
+    };
+    let model = slow(Duration::from_micros(50));
+    let measured = start(&model, &settings).layout().clone();
+    assert_eq!((measured.origin, measured.max_batch_size), ("measured", 4));
+    let runs = model.runs.load(Ordering::SeqCst);
+    let again = start(&model, &settings).layout().clone();
+    assert_eq!(again, Layout { origin: "cached", ..measured });
+    assert!(model.runs.load(Ordering::SeqCst) - runs < 40, "nothing was measured again");
+    let other = BatchingSettings { layout_key: "another".to_owned(), ..settings };
+    assert_eq!(start(&model, &other).layout().origin, "measured");
+}
+
+#[test]
+fn runs_that_become_long_move_to_instances_and_nobody_is_dropped() {
+    let model = Model::unary("batch,2", "batch,2", |shape, values| {
+        // Short while it is proven, long for the requests below.
+        if values.iter().any(|value| *value >= 100.0) {
+            std::thread::sleep(Duration::from_millis(4));
+        }
+        (shape.to_vec(), values.to_vec())
+    });
+    let settings = BatchingSettings { instances: Some(2), ..settings(LayoutChoice::Auto) };
+    let batcher = start(&model, &settings);
+    assert!(batcher.layout().inline);
+    let mut moved = false;
+    for _ in 0..200 {
+        let requests = (0..8u8).map(|i| row(f32::from(i) + 100.0)).collect();
+        for (i, reply) in (0u8..).zip(infer_all(&batcher, requests)) {
+            assert_eq!(values(reply), [f32::from(i) + 100.0, 0.5]);
+        }
+        moved = !batcher.layout().inline;
+        if moved {
+            break;
+        }
+    }
+    assert!(moved, "runs of 4 ms belong on threads");
+    assert_eq!(batcher.layout().instances, 2);
+    assert_eq!(values(infer(&batcher, row(1.0))), [1.0, 0.5]);
+    batcher.join();
+}
+
+#[test]
+fn no_request_meets_a_session_that_has_not_run() {
+    let model = Model::affine();
+    let three = BatchingSettings { instances: Some(3), ..settings(LayoutChoice::Threads) };
+    start(&model, &three).join();
+    let with_three = model.runs.load(Ordering::SeqCst);
+    start(&model, &settings(LayoutChoice::Threads)).join();
+    let with_one = model.runs.load(Ordering::SeqCst) - with_three;
+    assert_eq!(with_three - with_one, 2, "the proof has warmed the first");
+}

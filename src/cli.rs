@@ -1,1 +1,0 @@
-//! Subcommands and flags.

@@ -1,0 +1,201 @@
+//! `onnxd inspect`: what a model is, and which engine can run it.
+
+mod facts;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::Ending;
+use super::output::{print, print_json};
+use crate::cli::InspectArguments;
+use crate::config::{model_settings, standard_model_settings};
+use crate::engine::{
+    DeviceChoice, EngineChoice, EngineSettings, ModelSource, SessionSettings, choose,
+};
+use crate::repository::{MODEL_FILE, place_model, read_model};
+use facts::{Facts, gather};
+
+/// Everything that is shown.
+#[derive(Debug, Serialize)]
+struct Inspection {
+    path: PathBuf,
+    #[serde(flatten)]
+    facts: Facts,
+    engines: Vec<EngineAnswer>,
+}
+
+/// What one engine says when it is to open the model.
+#[derive(Debug, Serialize)]
+struct EngineAnswer {
+    engine: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    runs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// Nodes by provider, where the engine tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<ProviderNodes>,
+    /// Why it does not run the model, or not on a better device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProviderNodes {
+    provider: String,
+    nodes: usize,
+}
+
+/// Shows the model.
+///
+/// # Errors
+/// There is no model at the path, or stdout cannot be written. That no engine runs the model is
+/// no error but the result.
+pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
+    let (path, mut session) = find(&arguments.model)?;
+    if arguments.device != DeviceChoice::Auto {
+        session.device = arguments.device;
+    }
+    let model = crate::onnx::read(&path).context("reading the model")?;
+    let source = ModelSource { path: path.clone() };
+    let engines = asked(arguments.engine);
+    let library = arguments.onnxruntime.clone();
+    let answer = |(name, engine): &(&'static str, EngineChoice)| {
+        let settings = EngineSettings { engine: *engine, onnxruntime_library: library.clone() };
+        ask(name, &settings, &source, &session)
+    };
+    let engines: Vec<EngineAnswer> = engines.iter().map(answer).collect();
+    let runs = engines.iter().any(|answer| answer.runs);
+    let inspection = Inspection { path, facts: gather(&model), engines };
+    if arguments.json {
+        print_json(&inspection)?;
+    } else {
+        print(text::text(&inspection).as_bytes())?;
+    }
+    Ok(if runs { Ending::Done } else { Ending::Failed })
+}
+
+/// The model's file, of the highest version in a folder, and what its configuration asks of a
+/// session.
+fn find(path: &Path) -> Result<(PathBuf, SessionSettings)> {
+    let place = place_model(Some("model"), path)?;
+    let settings = model_settings(path, &standard_model_settings())?;
+    let files = read_model(&place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
+    let newest = files.versions.last().context("a model that was read has a version")?;
+    Ok((newest.file.clone(), settings.session))
+}
+
+fn asked(engine: EngineChoice) -> Vec<(&'static str, EngineChoice)> {
+    let onnxruntime = (crate::engine::onnxruntime::NAME, EngineChoice::OnnxRuntime);
+    let tract = (crate::engine::tract::NAME, EngineChoice::Tract);
+    match engine {
+        EngineChoice::Auto => vec![onnxruntime, tract],
+        EngineChoice::OnnxRuntime => vec![onnxruntime],
+        EngineChoice::Tract => vec![tract],
+    }
+}
+
+fn ask(
+    name: &'static str,
+    settings: &EngineSettings,
+    source: &ModelSource,
+    session: &SessionSettings,
+) -> EngineAnswer {
+    let refused = |version: Option<String>, reason: String| EngineAnswer {
+        engine: name,
+        version,
+        runs: false,
+        device: None,
+        nodes: Vec::new(),
+        reason: Some(reason),
+    };
+    let engine = match choose(settings) {
+        Ok(engine) => engine,
+        Err(error) => return refused(None, error.to_string()),
+    };
+    let version = Some(engine.version().to_owned());
+    match engine.open(source, session) {
+        Err(error) => refused(version, error.to_string()),
+        Ok(opened) => {
+            let placement = opened.placement();
+            let nodes = placement.nodes.iter().map(|nodes| ProviderNodes {
+                provider: nodes.provider.clone(),
+                nodes: nodes.nodes,
+            });
+            EngineAnswer {
+                engine: name,
+                version,
+                runs: true,
+                device: Some(placement.device.to_string()),
+                nodes: nodes.collect(),
+                reason: placement.fallback_reason.clone(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::{samples, write};
+
+    fn arguments(model: &Path) -> InspectArguments {
+        InspectArguments {
+            model: model.to_owned(),
+            engine: EngineChoice::Tract,
+            device: DeviceChoice::Auto,
+            onnxruntime: None,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn the_highest_version_of_a_folder_is_shown_under_its_own_settings() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for version in ["1", "10", "9"] {
+            let path = folder.path().join("m").join(version);
+            std::fs::create_dir_all(&path).expect("created");
+            std::fs::write(path.join("model.onnx"), "").expect("written");
+        }
+        std::fs::write(folder.path().join("m/model.toml"), "device = 'cpu'").expect("written");
+        let (path, session) = find(&folder.path().join("m")).expect("a model");
+        assert!(path.ends_with("m/10/model.onnx"), "{}", path.display());
+        assert_eq!(session.device.to_string(), "cpu");
+    }
+
+    #[test]
+    fn each_engine_answers_for_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mlp.onnx");
+        write(&path, &samples::mlp(4, &[3], 2)).expect("written");
+        assert_eq!(inspect(&arguments(&path)).expect("shown"), Ending::Done);
+
+        let source = ModelSource { path: path.clone() };
+        let session = standard_model_settings().session;
+        let settings = EngineSettings { engine: EngineChoice::Tract, onnxruntime_library: None };
+        let answer = ask("tract", &settings, &source, &session);
+        assert!(answer.runs && answer.device.as_deref() == Some("cpu"), "{answer:?}");
+
+        let missing = EngineSettings {
+            engine: EngineChoice::OnnxRuntime,
+            onnxruntime_library: Some(folder.path().join("none.so")),
+        };
+        let answer = ask("onnxruntime", &missing, &source, &session);
+        assert!(!answer.runs && answer.version.is_none() && answer.reason.is_some(), "{answer:?}");
+    }
+
+    #[test]
+    fn what_is_no_model_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("text.onnx");
+        std::fs::write(&path, "no model at all").expect("written");
+        let error = inspect(&arguments(&path)).expect_err("no model");
+        assert!(format!("{error:#}").contains("text.onnx"), "{error:#}");
+        let error = inspect(&arguments(&folder.path().join("missing"))).expect_err("nothing");
+        assert!(error.to_string().ends_with("missing: no such file or folder"), "{error}");
+    }
+}
