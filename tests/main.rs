@@ -20,13 +20,13 @@ mod prometheus;
 mod real_models;
 /// The repository over HTTP: index, load, unload, and a reload under load.
 mod repository_control;
-/// Requests that are traced, at a collector of the tests' own.
-mod request_traces;
 /// The daemon as a user meets it: start, right answers, clear refusals, a clean stop.
 mod serve;
 /// The protocols of a service manager, with the real binary.
 mod service;
 mod support;
+/// Requests that are traced, at a collector of the tests' own.
+mod traced_requests;
 /// Spans are what the OpenTelemetry protocol's own definitions say they are.
 mod traces;
 /// NVIDIA's own client works unchanged.

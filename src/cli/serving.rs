@@ -74,7 +74,8 @@ pub struct ServingOptions {
     /// Log as text or json, to stderr.
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Log from this level on: error, warn, info, debug or trace; by part: info,onnxd::batching=debug.
+    /// Log from this level on: error, warn, info, debug or trace; by part:
+    /// info,onnxd::batching=debug.
     #[arg(long, value_name = "LEVEL", value_parser = parse_log_level)]
     pub log_level: Option<String>,
     /// Send traces to this OpenTelemetry collector (OTLP over HTTP).

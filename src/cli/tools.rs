@@ -47,10 +47,12 @@ pub struct BenchArguments {
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
     /// How long each measurement takes.
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Connections at once.
-    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub connections: u32,
     /// Print the figures as JSON.
     #[arg(long)]

@@ -21,8 +21,8 @@ fn open(engine: &dyn Engine, path: &Path) -> Result<Box<dyn Session>, EngineErro
     engine.open(&ModelSource { path: path.to_owned() }, &SessionSettings::cpu())
 }
 
-/// A tensor whose bytes count up from `seed`: small numbers in every type.
-fn counting(data_type: DataType, shape: &[usize], seed: usize) -> Tensor {
+/// A tensor whose values count up from `seed`: small numbers in every type.
+pub(super) fn counting(data_type: DataType, shape: &[usize], seed: usize) -> Tensor {
     let count: usize = shape.iter().product();
     let numbers = (seed..seed + count).map(|index| index % 100);
     let shape = Shape::from_slice(shape);
@@ -76,7 +76,7 @@ fn assert_close(name: &str, expected: &Tensor, actual: &Tensor) {
 }
 
 /// Runs the model on both engines with the same inputs and compares every output.
-fn check_agreement(path: &Path, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
+pub(super) fn check_agreement(path: &Path, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
     let results = engines().map(|engine| {
         let name = format!("{} on {}", path.display(), engine.name());
         let mut session = open(engine.as_ref(), path).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -98,7 +98,7 @@ fn check_agreement(path: &Path, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
 }
 
 /// The operator that tract refuses the model for, and at which node.
-fn tracts_refusal(path: &Path) -> (String, String) {
+pub(super) fn tracts_refusal(path: &Path) -> (String, String) {
     match open(&Tract, path).map(|_| ()) {
         Err(EngineError::OperatorUnsupported { node, operator, engine: "tract", .. }) => {
             (node, operator)

@@ -11,6 +11,8 @@ mod agreement;
 mod choose;
 mod error;
 pub mod onnxruntime;
+#[cfg(test)]
+mod real_models;
 pub mod scripted;
 mod settings;
 mod signature;

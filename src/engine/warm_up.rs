@@ -121,18 +121,55 @@ fn sample_shape(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::scripted::ScriptedEngine;
+    use crate::engine::{Engine, ModelSource, SessionSettings, Signature};
     use crate::tensor::DataType;
 
-    fn check(sizes: Option<&[usize]>, axis: Option<usize>, expected: Result<(&[usize], bool), ()>) {
+    fn image() -> TensorSpec {
         let open = |name: &str| Dimension::Named(name.to_owned());
-        let shape = Some(vec![open("batch"), Dimension::Fixed(3), open("h"), open("w")]);
-        let spec = TensorSpec {
+        TensorSpec {
             name: "x".to_owned(),
             data_type: DataType::Float32,
-            shape,
+            shape: Some(vec![open("batch"), Dimension::Fixed(3), open("h"), open("w")]),
             optional: false,
-        };
-        let actual = sample_shape(&spec, sizes, axis, 4);
+        }
+    }
+
+    /// Warms a model up that takes images of at least 8 by 8; the runs it saw, by batch size.
+    fn warm(sample: WarmUp) -> (Result<(), EngineError>, Vec<usize>) {
+        let signature = Signature { inputs: vec![image()], outputs: vec![image()] };
+        let engine = ScriptedEngine::new(signature, |run| {
+            let image = run.inputs[0].clone().expect("the input is required");
+            match image.shape() {
+                &[_, _, height, width] if height >= 8 && width >= 8 => Ok(vec![image]),
+                _ => Err(EngineError::RunFailed { reason: "too small".to_owned() }),
+            }
+        });
+        let source = ModelSource { path: "model.onnx".into() };
+        let mut session = engine.open(&source, &SessionSettings::cpu()).unwrap();
+        (warm_up(session.as_mut(), &[sample], &|_| None), engine.batch_sizes())
+    }
+
+    #[test]
+    fn every_sample_runs_as_often_as_asked() {
+        let shapes = [("x".to_owned(), vec![8, 9])].into();
+        let (result, runs) = warm(WarmUp { batch_size: 4, count: 3, shapes });
+        assert_eq!((result, runs), (Ok(()), vec![4, 4, 4]));
+    }
+
+    #[test]
+    fn a_guess_may_fail_but_not_what_was_said() {
+        let sample = WarmUp { batch_size: 2, count: 3, shapes: BTreeMap::new() };
+        let (result, runs) = warm(sample.clone());
+        assert_eq!((result, runs), (Ok(()), vec![2]));
+        let shapes = [("x".to_owned(), vec![7, 9])].into();
+        let (result, _) = warm(WarmUp { shapes, ..sample });
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("warm-up: the model failed while it ran: too small"), "{error}");
+    }
+
+    fn check(sizes: Option<&[usize]>, axis: Option<usize>, expected: Result<(&[usize], bool), ()>) {
+        let actual = sample_shape(&image(), sizes, axis, 4);
         let actual = actual.as_ref().map(|(shape, guess)| (shape.as_slice(), *guess));
         assert_eq!(actual.map_err(|_| ()), expected, "{sizes:?}");
     }

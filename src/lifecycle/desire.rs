@@ -191,7 +191,7 @@ impl Manager {
             let job = LoadJob {
                 key: key.clone(),
                 file: version.file.clone(),
-                bytes: version.bytes,
+                file_bytes: version.file_bytes,
                 modified: version.modified,
                 settings: plan.settings.clone(),
                 warnings: plan.warnings.clone(),
@@ -213,7 +213,7 @@ impl Manager {
             let planned = plan.versions.iter().find(|version| version.number == number)?;
             let job = job(number, generation)?;
             let same_file = job.file == planned.file
-                && job.bytes == planned.bytes
+                && job.file_bytes == planned.file_bytes
                 && job.modified == planned.modified;
             Some(same_file && !job.overridden && job.settings == plan.settings)
         };

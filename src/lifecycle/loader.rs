@@ -15,9 +15,9 @@ use tempfile::TempDir;
 
 use super::catalog::VersionKey;
 use super::{ActiveVersion, EngineProvider, LoadError, ModelSettings};
-use crate::batching::{Batcher, SessionOpener};
+use crate::batching::{Batcher, BatchingSettings, SessionOpener};
 use crate::engine::{Engine, ModelSource, SessionSettings, warm_up};
-use crate::repository::{read_manifest, verify_digests};
+use crate::repository::{digest_file, read_manifest, verify_digests};
 use crate::telemetry::{ModelEvents, SwapPhases};
 
 /// No file of class labels is longer.
@@ -28,7 +28,7 @@ const MAX_LABEL_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct LoadJob {
     pub(super) key: VersionKey,
     pub(super) file: PathBuf,
-    pub(super) bytes: u64,
+    pub(super) file_bytes: u64,
     pub(super) modified: Option<SystemTime>,
     pub(super) settings: Arc<ModelSettings>,
     /// What of the model's folder is passed over.
@@ -101,11 +101,12 @@ fn load(job: &LoadJob, engines: &EngineProvider) -> Result<Loaded, LoadError> {
         .collect::<Result<BTreeMap<_, _>, LoadError>>()?;
 
     let engine = engines(settings.engine)?;
+    let batching = batching_settings(job)?;
     let before = resident_bytes();
     let began = Instant::now();
     let phases = Arc::new(Mutex::new(None));
     let opener = session_opener(job, engine, phases.clone());
-    let batcher = Batcher::start(opener, &settings.batching, events.clone())?;
+    let batcher = Batcher::start(opener, &batching, events.clone())?;
     let mut phases = phases.lock().take().unwrap_or_default();
     phases.measure = began.elapsed().saturating_sub(phases.open + phases.warm);
     let growth = |after: u64| Some(after.saturating_sub(before?));
@@ -113,6 +114,19 @@ fn load(job: &LoadJob, engines: &EngineProvider) -> Result<Loaded, LoadError> {
     let (model, number) = (job.key.model.clone(), job.key.number);
     let version = ActiveVersion { model, number, batcher, settings, events, labels };
     Ok(Loaded { version, phases, growth_bytes })
+}
+
+/// The model's batching settings with what only the loader knows.
+fn batching_settings(job: &LoadJob) -> Result<BatchingSettings, LoadError> {
+    let mut batching = job.settings.batching.clone();
+    if batching.layout_cache.is_some() && batching.layout_key.is_empty() {
+        batching.layout_key = digest_file(&job.file)?.to_string();
+    }
+    // Shapes that warm-up takes are shapes that the proof may take.
+    for (input, sizes) in job.settings.warm_up.iter().flat_map(|sample| &sample.shapes) {
+        batching.sample_shapes.entry(input.clone()).or_insert_with(|| sizes.clone());
+    }
+    Ok(batching)
 }
 
 /// Opens sessions of the job's model and warms each one. The first one's times go to `phases`:

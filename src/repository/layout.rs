@@ -43,7 +43,9 @@ pub struct VersionFiles {
     pub file: PathBuf,
     /// The file and, in a folder of its own, all that lies beside it.
     pub bytes: u64,
-    /// When the model's file was last written; with `bytes`, tells that it was replaced.
+    /// Of the model's file alone; with `modified`, tells that it was replaced.
+    pub file_bytes: u64,
+    /// When the model's file was last written.
     pub modified: Option<SystemTime>,
 }
 
@@ -202,7 +204,8 @@ fn version_number(folder_name: &str) -> Option<u64> {
 }
 
 fn version_files(number: u64, file: PathBuf, metadata: &Metadata, bytes: u64) -> VersionFiles {
-    VersionFiles { number, file, bytes, modified: metadata.modified().ok() }
+    let (file_bytes, modified) = (metadata.len(), metadata.modified().ok());
+    VersionFiles { number, file, bytes, file_bytes, modified }
 }
 
 type Entry = (String, PathBuf, std::io::Result<Metadata>);

@@ -13,6 +13,7 @@ use super::listener::{BoundListener, Listener};
 use super::network::{DataThread, Phase, Shared};
 use super::{ListenAddress, ServerSettings, admin, data};
 use crate::lifecycle::{ActiveModels, ManagerHandle};
+use crate::telemetry::events;
 use crate::telemetry::traces::Tracer;
 
 /// Connections and requests that may be on their way to one data thread; the admin thread waits
@@ -87,7 +88,11 @@ impl Server {
             phase: followed,
             closing: AtomicBool::new(false),
         });
+        let origins: Vec<bool> = bound.iter().map(|(_, made_here)| *made_here).collect();
         let threads = start_threads(&shared, bound).map_err(failed)?;
+        for (address, made_here) in addresses.iter().zip(origins) {
+            events::listening(address, if made_here { "bound" } else { "inherited" });
+        }
         Ok(ServerHandle { addresses, shared, phase, threads })
     }
 }

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import tritonclient.http as client
-from tritonclient.utils import InferenceServerException, serialize_bf16_tensor  # noqa: F401
+from tritonclient.utils import InferenceServerException
 
 VALUES = {
     "BOOL": np.array([[True, False, True], [False, False, True]]),

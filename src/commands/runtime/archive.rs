@@ -173,3 +173,147 @@ fn from_library(path: &Path, mut file: BufReader<File>, target: &mut Target<'_>)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Entries of a test archive: name and content.
+    type Entries<'a> = &'a [(&'a str, &'a [u8])];
+
+    const USUAL: Entries<'_> = &[
+        ("top/readme.txt", b"nothing"),
+        ("top/capi/libonnxruntime.so.1.32.0", b"\x7fELF the library"),
+        ("top/capi/libonnxruntime_providers_shared.so", b"\x7fELF shared"),
+        ("top/capi/libonnxruntime_providers_openvino.so", b"\x7fELF unknown"),
+        ("top/capi/libonnxruntime.so.sig", b"a signature"),
+    ];
+
+    fn zip_of(entries: Entries<'_>) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        for (name, content) in entries {
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(*name, options).expect("the entry begins");
+            writer.write_all(content).expect("the entry is written");
+        }
+        writer.finish().expect("the archive ends").into_inner()
+    }
+
+    fn tar_of(entries: Entries<'_>) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            // Written into the header itself: `set_path` refuses what a hostile archive has.
+            header.as_gnu_mut().expect("a GNU header").name[..name.len()]
+                .copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            builder.append(&header, *content).expect("the entry is written");
+        }
+        let mut link = tar::Header::new_gnu();
+        link.set_entry_type(tar::EntryType::Symlink);
+        link.set_size(0);
+        builder
+            .append_link(&mut link, "top/capi/libonnxruntime.so", "libonnxruntime.so.1.32.0")
+            .expect("the link is written");
+        builder.into_inner().expect("the archive ends")
+    }
+
+    fn gzip_of(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).expect("memory takes it");
+        encoder.finish().expect("memory takes it")
+    }
+
+    fn deb_of(data_name: &str, data: &[u8]) -> Vec<u8> {
+        let mut builder = ar::Builder::new(Vec::new());
+        for (name, content) in [("debian-binary", b"2.0\n".as_slice()), (data_name, data)] {
+            let header = ar::Header::new(name.as_bytes().to_vec(), content.len() as u64);
+            builder.append(&header, content).expect("the entry is written");
+        }
+        builder.into_inner().expect("memory takes it")
+    }
+
+    /// Extracts an archive of that content; answers the names of the files that came out.
+    fn extracted(content: &[u8]) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let archive = folder.path().join("archive");
+        std::fs::write(&archive, content).expect("the folder is writable");
+        let target = folder.path().join("inner/target");
+        std::fs::create_dir_all(&target).expect("the folder is writable");
+        extract(&archive, &target, &ProgressBar::hidden())?;
+        let library = std::fs::read(target.join(LIBRARY)).expect("it was extracted");
+        assert_eq!(library, b"\x7fELF the library");
+        let outside: Vec<PathBuf> = [folder.path(), &folder.path().join("inner")]
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(folder).expect("it is there"))
+            .map(|entry| entry.expect("it is readable").path())
+            .collect();
+        assert_eq!(outside.len(), 3, "something was written outside: {outside:?}");
+        let entries = std::fs::read_dir(target).expect("it is there");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("it is readable").file_name().into_string().expect("UTF-8"))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    #[test]
+    fn every_kind_of_package_gives_the_library_and_its_providers() {
+        let tar = tar_of(USUAL);
+        let xz = {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            encoder.write_all(&tar).expect("memory takes it");
+            encoder.finish().expect("memory takes it")
+        };
+        let zst = zstd::stream::encode_all(tar.as_slice(), 1).expect("memory takes it");
+        let packages = [
+            zip_of(USUAL),
+            gzip_of(&tar),
+            deb_of("data.tar", &tar),
+            deb_of("data.tar.gz", &gzip_of(&tar)),
+            deb_of("data.tar.xz", &xz),
+            deb_of("data.tar.zst", &zst),
+        ];
+        for (index, package) in packages.iter().enumerate() {
+            let names = extracted(package).unwrap_or_else(|e| panic!("package {index}: {e:#}"));
+            assert_eq!(names, [LIBRARY, PROVIDERS[0]], "package {index}");
+        }
+        assert_eq!(extracted(b"\x7fELF the library").expect("a bare library"), [LIBRARY]);
+    }
+
+    #[test]
+    fn entries_cannot_be_written_elsewhere() {
+        let hostile: Entries<'_> = &[
+            ("../../libonnxruntime.so.1.32.0", b"\x7fELF the library"),
+            ("../libonnxruntime_providers_shared.so", b"\x7fELF shared"),
+            ("../../escaped", b"outside"),
+        ];
+        for package in [zip_of(hostile), gzip_of(&tar_of(hostile))] {
+            assert_eq!(extracted(&package).expect("names count only"), [LIBRARY, PROVIDERS[0]]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_package_is_refused_with_a_reason() {
+        let without: Entries<'_> = &[("top/readme.txt", b"nothing")];
+        let twice: Entries<'_> =
+            &[("a/libonnxruntime.so", b"\x7fELF the library"), ("b/libonnxruntime.so.1", b"other")];
+        let whole = zip_of(USUAL);
+        let table: [(&[u8], &str); 6] = [
+            (b"", "neither a wheel"),
+            (b"plain text", "neither a wheel"),
+            (&zip_of(without), "there is no libonnxruntime.so in it"),
+            (&zip_of(twice), "more than one"),
+            (&deb_of("control.tar", b""), "no data.tar"),
+            (&whole[..whole.len() / 2], "reading"),
+        ];
+        for (content, reason) in table {
+            let error = format!("{:#}", extracted(content).expect_err(reason));
+            assert!(error.contains(reason), "{error:?} says nothing of {reason:?}");
+        }
+    }
+}

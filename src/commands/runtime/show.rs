@@ -65,3 +65,45 @@ fn row(looked: &Looked, used: bool) -> Row {
         used,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::engine::onnxruntime::search::Place;
+
+    fn looked(place: Place, path: Option<&str>, finding: Finding) -> Looked {
+        Looked { place, path: path.map(PathBuf::from), finding }
+    }
+
+    fn search() -> Search {
+        let usable = |version: &str| Finding::Usable { version: version.to_owned() };
+        Search {
+            looked: vec![
+                looked(Place::Named, None, Finding::Unset),
+                looked(Place::Installed, Some("/data/1.32.0/lib.so"), usable("1.32.0")),
+                looked(Place::LoaderPath, Some("lib.so"), usable("1.30.0")),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_library_in_use_is_marked() {
+        let text = text(&search(), false).expect("it is text");
+        let expected = "  --onnxruntime: not set\n\
+            * onnxd runtime install (/data/1.32.0/lib.so): ONNX Runtime 1.32.0\n  \
+            the system's loader path (lib.so): ONNX Runtime 1.30.0\n";
+        assert_eq!(text, expected);
+        assert!(self::text(&Search::default(), false).expect("text").contains("no usable library"));
+    }
+
+    #[test]
+    fn json_has_a_row_per_place() {
+        let text = text(&search(), true).expect("it is text");
+        let rows: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        assert_eq!(rows[0]["found"], "unset");
+        assert_eq!(rows[1]["version"], "1.32.0");
+        assert_eq!((&rows[1]["used"], &rows[2]["used"]), (&true.into(), &false.into()));
+    }
+}

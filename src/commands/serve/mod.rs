@@ -8,7 +8,7 @@ mod models;
 mod reload;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -31,6 +31,9 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 /// What a service manager is asked to wait beyond its own limit, again and again, while models
 /// load.
 const LOADING_EXTENSION: Duration = Duration::from_secs(30);
+
+/// What the traces of the last requests may take to leave.
+const TRACES_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the environment hands over: read before there is a second thread.
 struct Inheritance {
@@ -112,7 +115,6 @@ async fn run(
     let mut life = Life {
         manager,
         server: Some(server),
-        tracer,
         readiness,
         phases,
         service_manager,
@@ -128,6 +130,9 @@ async fn run(
             Ok::<Ending, anyhow::Error>(life.stop(stop, &mut signals).await)
         })
         .await?;
+    if let Some(tracer) = tracer.and_then(Arc::into_inner) {
+        tracer.shutdown(TRACES_DEADLINE);
+    }
     Ok(code)
 }
 
@@ -139,7 +144,6 @@ fn listen(
     sockets: Vec<ActivatedListener>,
 ) -> anyhow::Result<ServerHandle> {
     let mut server_settings = settings.server.clone();
-    let origin = if sockets.is_empty() { "bound" } else { "inherited" };
     if !sockets.is_empty() {
         server_settings.listen.clear();
     }
@@ -147,11 +151,7 @@ fn listen(
         ActivatedListener::Tcp(listener) => BoundListener::Tcp(listener),
         ActivatedListener::Unix(listener) => BoundListener::Unix(listener),
     });
-    let server = Server::start(server_settings, services, inherited.collect())?;
-    for address in server.addresses() {
-        events::listening(address, origin);
-    }
-    Ok(server)
+    Ok(Server::start(server_settings, services, inherited.collect())?)
 }
 
 async fn upkeep() {
@@ -167,8 +167,6 @@ struct Life {
     manager: ManagerHandle,
     /// Taken by the stop.
     server: Option<ServerHandle>,
-    /// Shared with the server; taken by the stop, after the server's.
-    tracer: Option<Arc<Tracer>>,
     readiness: Readiness,
     phases: Phases,
     service_manager: ServiceManager,
@@ -224,18 +222,12 @@ impl Life {
         self.tell(self.service_manager.stopping("draining"));
         let server = self.server.take().expect("the stop happens once");
         let manager = self.manager.clone();
-        let tracer = self.tracer.take();
         let close = |deadline| {
             server.stop_accepting();
             async move {
                 // Its threads are joined: that blocks, so it happens beside this runtime.
                 let finished = tokio::task::spawn_blocking(move || server.finish(deadline)).await;
                 let report = manager.stop(deadline).await;
-                if let Some(tracer) = tracer.and_then(Arc::into_inner) {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    // Spans that are not sent are lost, which is no failure of the stop.
-                    let _ = tokio::task::spawn_blocking(move || tracer.shutdown(left)).await;
-                }
                 finished.unwrap_or(false) && report.drained
             }
         };

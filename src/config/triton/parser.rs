@@ -239,7 +239,7 @@ mod tests {
         check("f: -1.5 g: - 2 h: -inf i: nan", "f=-1.5 g=-2 h=-inf i=NaN");
         check(
             "[ext.name]: 1 [type.googleapis.com/x.Y] { z: 2 }",
-            concat!("[ext.name]=1 [type.googleapis.com/x.Y]={z=2}"),
+            "[ext.name]=1 [type.googleapis.com/x.Y]={z=2}",
         );
         check("version_policy: {all{}}", "version_policy={all={}}");
     }

@@ -97,7 +97,8 @@ impl<'t> Tokens<'t> {
             // A sign belongs to the number only behind its exponent, which hexadecimal has not.
             let in_exponent = matches!(previous, 'e' | 'E') && !is_hexadecimal(start);
             let belongs = c.is_ascii_alphanumeric() || c == '.' || c == '_';
-            if !belongs && !(in_exponent && matches!(c, '+' | '-')) {
+            let is_sign = matches!(c, '+' | '-');
+            if !(belongs || in_exponent && is_sign) {
                 end = index;
                 break;
             }

@@ -43,8 +43,11 @@ pub fn version_of(path: &Path) -> Result<String, String> {
     }
     // SAFETY: a library's initialisers run, which is what loading a library means that the
     // operator named or installed; nothing of it is used before it has been checked.
-    let library = unsafe { libloading::Library::new(path) }
-        .map_err(|error| format!("the loader refuses it: {error}"))?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| {
+        // What the loader said is only in the source.
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("the loader refuses it: {}", source.unwrap_or_else(|| error.to_string()))
+    })?;
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     // SAFETY: the symbol has had this signature since ONNX Runtime 1.0.
     let base = unsafe { library.get::<GetApiBase>(b"OrtGetApiBase\0") }

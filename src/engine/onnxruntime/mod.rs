@@ -126,3 +126,64 @@ impl Engine for OnnxRuntime {
         unreachable!("the last plan never falls back: the loop returns there")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::testing::test_engine;
+    use super::*;
+    use crate::engine::{Device, DeviceChoice, NodePlacement};
+
+    fn source(name: &str) -> ModelSource {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/engine");
+        ModelSource { path: folder.join(name) }
+    }
+
+    #[test]
+    fn nodes_are_counted_by_provider() {
+        let engine = test_engine();
+        let session = engine.open(&source("opset7.onnx"), &SessionSettings::cpu()).expect("opens");
+        let placement = session.placement();
+        assert_eq!((placement.engine, placement.device), ("onnxruntime", Device::Cpu));
+        assert_eq!(placement.engine_version, engine.version());
+        let [NodePlacement { provider, nodes }] = placement.nodes.as_slice() else {
+            panic!("{:?}", placement.nodes);
+        };
+        assert_eq!(provider, "CPUExecutionProvider");
+        assert!((1..=3).contains(nodes), "{nodes}");
+    }
+
+    #[test]
+    fn a_named_device_without_its_provider_is_refused() {
+        let settings = SessionSettings {
+            device: DeviceChoice::Named(Device::Cuda(0)),
+            ..SessionSettings::cpu()
+        };
+        let error = test_engine().open(&source("opset7.onnx"), &settings).map(|_| ());
+        let Err(EngineError::DeviceUnavailable { device, .. }) = error else {
+            // A machine with a CUDA build and a device may open it.
+            assert_eq!(error, Ok(()));
+            return;
+        };
+        assert_eq!(device, "cuda:0");
+    }
+
+    #[test]
+    fn automatic_device_choice_opens_everywhere() {
+        let settings = SessionSettings { device: DeviceChoice::Auto, ..SessionSettings::cpu() };
+        assert!(test_engine().open(&source("opset7.onnx"), &settings).is_ok());
+    }
+
+    #[test]
+    fn another_library_in_the_same_process_is_refused() {
+        let engine = test_engine();
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        let path: PathBuf = copy.path().join("libonnxruntime.so");
+        std::os::unix::fs::symlink(testing::test_library(), &path).expect("writable");
+        let search = search::search(Some(&path));
+        let error = OnnxRuntime::load(&search).map(|_| ()).expect_err("one is loaded already");
+        assert!(error.to_string().contains("already runs ONNX Runtime"), "{error}");
+        assert!(!engine.version().is_empty());
+    }
+}

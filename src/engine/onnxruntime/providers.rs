@@ -236,3 +236,132 @@ impl Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(cuda: Result<(), &str>, driver: bool) -> Machine {
+        let reason = cuda.map_err(str::to_owned);
+        Machine { cuda: reason.clone(), tensorrt: reason, driver }
+    }
+
+    fn text(options: &Options) -> String {
+        let pairs: Vec<String> =
+            options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.join(" ")
+    }
+
+    #[test]
+    fn cuda_settings_become_options() {
+        let plain = cuda_options(0, &CudaSettings::default());
+        assert_eq!(text(&plain), "device_id=0 use_tf32=0 enable_cuda_graph=0");
+        let settings =
+            CudaSettings { memory_limit_bytes: Some(1 << 30), tf32: true, cuda_graph: true };
+        let expected = "device_id=2 use_tf32=1 enable_cuda_graph=1 gpu_mem_limit=1073741824";
+        assert_eq!(text(&cuda_options(2, &settings)), expected);
+    }
+
+    #[test]
+    fn tensorrt_settings_become_options() {
+        let plain = tensorrt_options(1, &TensorRtSettings::default());
+        let expected = "device_id=1 trt_fp16_enable=0 trt_int8_enable=0 trt_cuda_graph_enable=0";
+        assert_eq!(text(&plain), expected);
+        let shape = |input: &str, sizes: [usize; 3]| ProfileShape {
+            input: input.to_owned(),
+            minimum: vec![sizes[0], 3],
+            optimum: vec![sizes[1], 3],
+            maximum: vec![sizes[2], 3],
+        };
+        let settings = TensorRtSettings {
+            precision: Precision::Int8,
+            workspace_bytes: Some(4096),
+            engine_cache: Some(PathBuf::from("/cache/engines")),
+            timing_cache: Some(PathBuf::from("/cache/timing")),
+            int8_calibration_table: Some(PathBuf::from("table.flatbuffers")),
+            cuda_graph: true,
+            profile_shapes: vec![shape("x", [1, 8, 32]), shape("y", [1, 1, 2])],
+        };
+        let expected = "device_id=0 trt_fp16_enable=0 trt_int8_enable=1 trt_cuda_graph_enable=1 \
+            trt_max_workspace_size=4096 trt_int8_calibration_table_name=table.flatbuffers \
+            trt_engine_cache_enable=1 trt_engine_cache_path=/cache/engines \
+            trt_timing_cache_enable=1 trt_timing_cache_path=/cache/timing \
+            trt_profile_min_shapes=x:1x3,y:1x3 trt_profile_opt_shapes=x:8x3,y:1x3 \
+            trt_profile_max_shapes=x:32x3,y:2x3";
+        assert_eq!(text(&tensorrt_options(0, &settings)), expected);
+    }
+
+    #[test]
+    fn a_named_device_that_cannot_be_used_is_refused_with_the_reason() {
+        for device in [Device::Cuda(1), Device::TensorRt(0)] {
+            let settings =
+                SessionSettings { device: DeviceChoice::Named(device), ..SessionSettings::cpu() };
+            let error = plans(&settings, &machine(Err("no driver"), false));
+            assert_eq!(
+                error,
+                Err(EngineError::DeviceUnavailable {
+                    device: device.to_string(),
+                    reason: "no driver".to_owned()
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn tensorrt_hands_what_it_rejects_to_cuda() {
+        let device = DeviceChoice::Named(Device::TensorRt(3));
+        let settings = SessionSettings { device, ..SessionSettings::cpu() };
+        let plans = plans(&settings, &machine(Ok(()), true)).expect("the machine has all");
+        assert_eq!(plans.len(), 1);
+        let names: Vec<&str> = plans[0].providers.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, [TENSORRT_PROVIDER, CUDA_PROVIDER]);
+        assert!(!plans[0].may_fall_back);
+    }
+
+    #[test]
+    fn auto_takes_cuda_where_it_works_and_says_why_where_a_driver_is_wasted() {
+        let settings = SessionSettings { device: DeviceChoice::Auto, ..SessionSettings::cpu() };
+        let table = [
+            (
+                machine(Ok(()), true),
+                vec![(Device::Cuda(0), true, None), (Device::Cpu, false, None)],
+            ),
+            (machine(Err("built without"), false), vec![(Device::Cpu, false, None)]),
+            (
+                machine(Err("built without"), true),
+                vec![(Device::Cpu, false, Some("cuda:0: built without".to_owned()))],
+            ),
+        ];
+        for (machine, expected) in table {
+            let plans = plans(&settings, &machine).expect("the CPU is always there");
+            let actual: Vec<_> = plans
+                .into_iter()
+                .map(|plan| (plan.device, plan.may_fall_back, plan.fallback_reason))
+                .collect();
+            assert_eq!(actual, expected);
+        }
+    }
+
+    #[test]
+    fn a_device_that_took_no_node_is_refused() {
+        let device = DeviceChoice::Named(Device::Cuda(0));
+        let settings = SessionSettings { device, ..SessionSettings::cpu() };
+        let plan = plans(&settings, &machine(Ok(()), true)).expect("it has CUDA").remove(0);
+        let placement = |nodes: &[(&str, usize)]| Placement {
+            engine: super::super::NAME,
+            engine_version: "1.32.0".to_owned(),
+            device: Device::Cuda(0),
+            nodes: nodes
+                .iter()
+                .map(|&(provider, nodes)| crate::engine::NodePlacement {
+                    provider: provider.to_owned(),
+                    nodes,
+                })
+                .collect(),
+            fallback_reason: None,
+        };
+        assert!(plan.check_placement(&placement(&[(CUDA_PROVIDER, 1), ("x", 5)])).is_ok());
+        assert!(plan.check_placement(&placement(&[])).is_ok());
+        assert!(plan.check_placement(&placement(&[("CPUExecutionProvider", 5)])).is_err());
+    }
+}

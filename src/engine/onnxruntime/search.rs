@@ -246,3 +246,109 @@ fn look(place: Place, path: Option<PathBuf>) -> Looked {
     };
     Looked { place, path, finding }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::onnxruntime::testing::test_library;
+
+    /// Surroundings with nothing in them but an empty folder.
+    fn nowhere(folder: &Path) -> Surroundings {
+        Surroundings {
+            named: None,
+            variable: None,
+            executable_folder: Some(folder.join("bin")),
+            install_root: Some(folder.join("data")),
+        }
+    }
+
+    fn search_in(surroundings: &Surroundings) -> Search {
+        let mut search = Search::default();
+        for (place, path) in surroundings.places() {
+            // The machine's own libraries are none of this test's business.
+            if place != Place::LoaderPath {
+                search.looked.push(look(place, path));
+            }
+        }
+        search
+    }
+
+    /// Links the library for tests to a path, as an installation would have it there.
+    fn put_library(path: &Path) {
+        let folder = path.parent().expect("it has a folder");
+        fs::create_dir_all(folder).expect("the folder is writable");
+        std::os::unix::fs::symlink(test_library(), path).expect("the folder is writable");
+    }
+
+    #[test]
+    fn places_are_looked_at_in_the_documented_order() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut surroundings = nowhere(folder.path());
+        let path = |name: &str| folder.path().join(name);
+        let used = |surroundings: &Surroundings| {
+            let search = search_in(surroundings);
+            search.used().map(|index| search.looked[index].place)
+        };
+        assert_eq!(used(&surroundings), None);
+        put_library(&path("data/1.32.0/libonnxruntime.so"));
+        assert_eq!(used(&surroundings), Some(Place::Installed));
+        put_library(&path("bin/libonnxruntime.so.1.32.0"));
+        assert_eq!(used(&surroundings), Some(Place::BesideExecutable));
+        put_library(&path("variable.so"));
+        surroundings.variable = Some(path("variable.so"));
+        assert_eq!(used(&surroundings), Some(Place::Variable));
+        put_library(&path("named.so"));
+        surroundings.named = Some(path("named.so"));
+        assert_eq!(used(&surroundings), Some(Place::Named));
+    }
+
+    #[test]
+    fn what_was_set_by_hand_is_never_stood_in_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        put_library(&folder.path().join("bin/libonnxruntime.so"));
+        let absent = folder.path().join("absent.so");
+        let surroundings = Surroundings { named: Some(absent.clone()), ..nowhere(folder.path()) };
+        let search = search_in(&surroundings);
+        assert_eq!(search.found(), None);
+        let reason = "--onnxruntime names it, but it is not there".to_owned();
+        assert_eq!(search.error(), EngineError::LibraryUnusable { path: absent, reason });
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_unusable_and_says_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        test_library();
+        let path = folder.path().join("libonnxruntime.so");
+        fs::write(&path, "not a library, whatever its name says").expect("writable");
+        let reason = "it is not a shared library".to_owned();
+        assert_eq!(look(Place::Named, Some(path)).finding, Finding::Unusable { reason });
+        // A library, but another one: the test's own machine surely has the C library loaded.
+        let error = version_of(Path::new("libc.so.6")).expect_err("it is not ONNX Runtime");
+        assert_eq!(error, "it has no OrtGetApiBase: not ONNX Runtime");
+    }
+
+    #[test]
+    fn nothing_found_lists_every_place() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let error = search_in(&nowhere(folder.path())).error().to_string();
+        for place in ["--onnxruntime: not set", "ORT_DYLIB_PATH: not set", "beside the executable"]
+        {
+            assert!(error.contains(place), "{error}");
+        }
+    }
+
+    #[test]
+    fn cuda_builds_go_first_then_newer_versions() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        for version in ["1.9.0", "1.32.0", "1.31.1", ".install-x", "notes"] {
+            fs::create_dir(root.path().join(version)).expect("writable");
+        }
+        fs::write(root.path().join("1.31.1").join(CUDA_PROVIDER), "").expect("writable");
+        let folders: Vec<String> = installed_libraries(root.path())
+            .iter()
+            .map(|path| path.parent().expect("a folder"))
+            .map(|folder| folder.file_name().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(folders, ["1.31.1", "1.32.0", "1.9.0"]);
+    }
+}

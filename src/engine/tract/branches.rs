@@ -11,22 +11,29 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::ops::logic::If;
 use tract_onnx::tract_hir::infer::InferenceNode;
 
+/// Conditions that are known, by node.
+type Known = HashMap<usize, bool>;
+
 /// Takes out every `If` whose condition follows from the input shapes, inner ones too.
 pub(super) fn fold(mut graph: InferenceModel) -> TractResult<InferenceModel> {
-    while has_branches(&graph) {
-        // Facts are wanted as far as they go: what contradicts itself may be in a dead branch.
-        graph.analyse(true)?;
-        let known = graph.nodes().iter().filter(|node| condition(&graph, node).is_some()).count();
-        if known == 0 {
+    while graph.nodes().iter().any(|node| node.op_is::<If>()) {
+        // The graph itself keeps the facts that it was made with: those of a branch that is not
+        // taken spoil those of the other one.
+        let mut analysed = graph.clone();
+        // Facts are wanted as far as they go: what contradicts itself may be in a dead branch, and
+        // what is really wrong comes up again when the plan is made.
+        let _ = analysed.analyse(true);
+        let known: Known = analysed
+            .nodes()
+            .iter()
+            .filter_map(|node| Some((node.id, condition(&analysed, node)?)))
+            .collect();
+        if known.is_empty() {
             break;
         }
-        graph = without_known_branches(&graph)?;
+        graph = without_branches(&graph, &known)?;
     }
     Ok(graph)
-}
-
-fn has_branches(graph: &InferenceModel) -> bool {
-    graph.nodes().iter().any(|node| node.op_is::<If>())
 }
 
 /// The value of an `If` node's condition, where it is known.
@@ -37,7 +44,7 @@ fn condition(graph: &InferenceModel, node: &InferenceNode) -> Option<bool> {
     value.cast_to_scalar::<bool>().ok()
 }
 
-fn without_known_branches(graph: &InferenceModel) -> TractResult<InferenceModel> {
+fn without_branches(graph: &InferenceModel, known: &Known) -> TractResult<InferenceModel> {
     let mut target = InferenceModel { symbols: graph.symbols.clone(), ..InferenceModel::default() };
     let mut mapping = HashMap::new();
     // All inputs, in order, also those that no output needs any more.
@@ -46,7 +53,7 @@ fn without_known_branches(graph: &InferenceModel) -> TractResult<InferenceModel>
         let source = target.add_source(graph.node(input.node).name.clone(), fact)?;
         mapping.insert(input, source);
     }
-    copy(graph, &mut target, &mut mapping, "")?;
+    copy(graph, known, &mut target, &mut mapping, "")?;
     let outputs: Vec<OutletId> =
         graph.output_outlets()?.iter().map(|outlet| mapping[outlet]).collect();
     target.select_output_outlets(&outputs)?;
@@ -56,6 +63,7 @@ fn without_known_branches(graph: &InferenceModel) -> TractResult<InferenceModel>
 /// Copies the nodes of `source` that its outputs need; `mapping` has its inputs already.
 fn copy(
     source: &InferenceModel,
+    known: &Known,
     target: &mut InferenceModel,
     mapping: &mut HashMap<OutletId, OutletId>,
     prefix: &str,
@@ -67,7 +75,7 @@ fn copy(
         }
         let inputs: Vec<OutletId> = node.inputs.iter().map(|outlet| mapping[outlet]).collect();
         let name = format!("{prefix}{}", node.name);
-        if let (Some(then), Some(branches)) = (condition(source, node), node.op_as::<If>()) {
+        if let (Some(&then), Some(branches)) = (known.get(&id), node.op_as::<If>()) {
             let outputs = branch(branches, then, &inputs, target, &name)?;
             for (slot, outlet) in outputs.into_iter().enumerate() {
                 mapping.insert(OutletId::new(id, slot), outlet);
@@ -104,7 +112,7 @@ fn branch(
     for &input in body.input_outlets()? {
         mapping.insert(input, outer[body.node(input.node).name.as_str()]);
     }
-    copy(body, target, &mut mapping, &format!("{name}/"))?;
+    copy(body, &Known::new(), target, &mut mapping, &format!("{name}/"))?;
     Ok(body.output_outlets()?.iter().map(|outlet| mapping[outlet]).collect())
 }
 
