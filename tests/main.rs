@@ -1,18 +1,31 @@
-//! The one integration binary: each module holds one promise.
+//! The daemon from outside: one binary, a sentence per module.
 
 /// Who imports whom, where foreign crates and unsafe code live, how long files are.
 mod architecture;
+/// What the server says of itself and its models, in both protocols.
+mod documents;
 /// Routes, statuses, forms and encodings of HTTP.
 mod http;
-/// Clients that are slow, silent, greedy or gone, and the end of the server.
-mod patience;
-mod support;
-/// What Debian's and Python's package archives give, fetched by name where it is missing.
-mod packages;
-
+/// HTTP/2 without TLS.
+mod http2;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
+/// Clients that are slow, silent, greedy or gone, and the end of the server.
+mod patience;
+/// A real Prometheus scrapes the daemon and answers questions about it.
+mod prometheus;
+/// Real models that others made, on both engines.
+mod real_models;
+/// The repository over HTTP: index, load, unload, and a reload under load.
+mod repository_control;
+/// The daemon as a user meets it: start, right answers, clear refusals, a clean stop.
+mod serve;
+/// The protocols of a service manager, with the real binary.
+mod service;
+mod support;
 /// Spans are what the OpenTelemetry protocol's own definitions say they are.
 mod traces;
+/// NVIDIA's own client works unchanged.
+mod tritonclient;
 /// The systemd units are valid, and leave the daemon no more rights than it needs.
 mod units;

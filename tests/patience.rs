@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use onnxd::batching::LayoutChoice;
-use onnxd::server::ListenAddress;
+use onnxd::server::{BoundListener, ListenAddress, ServerError, ServerSettings};
 
-use crate::support::client::PATIENCE;
+use crate::support::client::{Client, PATIENCE};
 use crate::support::models::{Behaviour, Gate, Model};
 use crate::support::server::TestServer;
 
@@ -33,24 +33,16 @@ fn a_full_queue_is_refused_with_its_limit() {
     let mut running = server.client();
     running.send_request("POST", INFER, &[], BODY.as_bytes());
     gate.wait_for_run();
-    let mut clients: Vec<_> = (0..2).map(|_| server.client()).collect();
-    for client in &mut clients {
-        client.send_request("POST", INFER, &[], BODY.as_bytes());
-    }
-    // One of the two waits, whichever came first; the other is refused at once.
-    let refused = clients.iter_mut().find_map(|client| {
-        let mut byte = [0];
-        client.stream().set_read_timeout(Some(SHORT)).expect("a timeout");
-        let answered = client.stream().peek(&mut byte).is_ok();
-        client.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        answered.then(|| client.receive())
-    });
-    let refused = refused.expect("one is refused");
+    let mut waiting = server.client();
+    waiting.send_request("POST", INFER, &[], BODY.as_bytes());
+    server.wait_for_queue("held", 1);
+    let refused = server.post(INFER, BODY);
     assert_eq!(refused.status, 429);
     assert_eq!(refused.header("retry-after"), Some("3"));
     assert!(refused.error().contains("(1 requests wait)"), "{}", refused.error());
     gate.open();
     assert_eq!(running.receive().status, 200);
+    assert_eq!(waiting.receive().status, 200);
 }
 
 #[test]
@@ -77,21 +69,13 @@ fn a_client_that_goes_away_leaves_the_queue() {
     gate.wait_for_run();
     let mut gone = server.client();
     gone.send_request("POST", INFER, &[], BODY.as_bytes());
+    server.wait_for_queue("held", 1);
     drop(gone);
-    // Its place becomes free, sooner or later.
-    let started = Instant::now();
-    let mut waiting = loop {
-        let mut client = server.client();
-        client.send_request("POST", INFER, &[], BODY.as_bytes());
-        client.stream().set_read_timeout(Some(SHORT)).expect("a timeout");
-        if client.stream().peek(&mut [0]).is_err() {
-            break client;
-        }
-        assert!(started.elapsed() < PATIENCE, "the queue stays full");
-    };
+    server.wait_for_queue("held", 0);
     gate.open();
-    waiting.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    assert_eq!(waiting.receive().status, 200);
+    assert_eq!(running.receive().status, 200);
+    let statistics = server.get("/v2/models/held/stats").json();
+    assert_eq!(statistics["model_stats"][0]["inference_count"], 1);
 }
 
 #[test]
@@ -110,12 +94,12 @@ fn health_answers_while_a_model_holds_its_network_thread() {
     assert_eq!(mixed.get("/v2/health/live").status, 200);
 }
 
+/// A server that waits for nobody's head or body.
 fn hasty() -> TestServer {
     let models = vec![Model::new("held", Behaviour::Double)];
     TestServer::start(models, |settings| {
         settings.header_timeout = SHORT;
         settings.body_timeout = SHORT;
-        settings.idle_timeout = Duration::from_millis(400);
     })
 }
 
@@ -139,9 +123,7 @@ fn a_head_that_does_not_end_is_cut_off() {
     let mut client = server.client();
     assert_eq!(client.get("/v2/health/live").status, 200);
     client.send(b"GET /metr");
-    let started = Instant::now();
     client.expect_end();
-    assert!(started.elapsed() < Duration::from_millis(390), "it was the idle timeout");
 }
 
 #[test]
@@ -158,12 +140,17 @@ fn a_body_that_does_not_come_is_given_up() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let server = hasty();
+    let models = vec![Model::new("held", Behaviour::Double)];
+    let server = TestServer::start(models, |settings| {
+        settings.header_timeout = Duration::from_millis(20);
+        settings.idle_timeout = Duration::from_millis(200);
+    });
+    let started = Instant::now();
     let mut client = server.client();
     assert_eq!(client.post(INFER, &[], BODY.as_bytes()).status, 200);
-    let started = Instant::now();
     client.expect_end();
-    assert!(started.elapsed() >= Duration::from_millis(390), "{:?}", started.elapsed());
+    let idle = started.elapsed();
+    assert!(idle >= Duration::from_millis(200), "it was closed after {idle:?}");
 }
 
 #[test]
@@ -260,7 +247,8 @@ fn a_unix_socket_serves_and_leaves_no_file() {
     for request in [
         "GET /v2/health/live HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n".to_owned(),
         format!(
-            "POST {INFER} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
+            "POST {INFER} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{BODY}",
             BODY.len()
         ),
     ] {
@@ -276,10 +264,28 @@ fn a_unix_socket_serves_and_leaves_no_file() {
 }
 
 #[test]
+fn an_inherited_socket_is_served_too() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("a bound port");
+    let settings = ServerSettings::standard(Vec::new());
+    let server = TestServer::try_start(settings, vec![BoundListener::Tcp(listener)]);
+    let server = server.expect("the server starts");
+    assert_eq!(server.addresses(), [ListenAddress::Tcp(address)]);
+    assert_eq!(Client::connect(address).get("/v2/health/live").status, 200);
+    assert!(server.finish(Instant::now() + PATIENCE));
+}
+
+#[test]
+fn a_server_needs_an_address() {
+    let refused = TestServer::try_start(ServerSettings::standard(Vec::new()), Vec::new());
+    assert_eq!(refused.err(), Some(ServerError::NoAddress));
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let (server, _) = held(|_| {});
-    let settings =
-        onnxd::server::ServerSettings::standard(vec![ListenAddress::Tcp(server.address)]);
-    let refused = TestServer::try_start(settings).err().expect("the port is taken").to_string();
+    let settings = ServerSettings::standard(vec![ListenAddress::Tcp(server.address)]);
+    let refused = TestServer::try_start(settings, Vec::new()).err().expect("the port is taken");
+    let refused = refused.to_string();
     assert!(refused.starts_with(&format!("cannot listen on {}", server.address)), "{refused}");
 }

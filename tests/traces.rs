@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use onnxd::telemetry::Outcome;
 use onnxd::telemetry::traces::{RequestEnded, Stages, TraceSettings, Tracer};
 
-use crate::packages::python_with;
-
-const PROTO: &str = "opentelemetry-proto==1.30.0";
+use crate::support::python;
 
 /// Reads a body from stdin with the official definitions, unknown fields refused, and prints
 /// name, parent and duration of each span. Protobuf's JSON wants identities in base64, OTLP's in
@@ -44,8 +42,8 @@ for resource in request.resource_spans:
 
 /// Takes one export and gives its body.
 fn collector() -> (String, JoinHandle<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
     let body = std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("the exporter connects");
         let mut stream = BufReader::new(stream);
@@ -62,7 +60,10 @@ fn collector() -> (String, JoinHandle<Vec<u8>>) {
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).expect("the body");
-        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream
+            .get_mut()
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .expect("it reads");
         body
     });
     (endpoint, body)
@@ -99,17 +100,19 @@ fn the_official_definitions_read_what_is_exported() {
     tracer.finish(trace, &ended);
     assert!(tracer.shutdown(Duration::from_secs(30)));
 
-    let python = python_with("opentelemetry", &[PROTO]);
-    let mut reader = Command::new(python)
+    let mut reader = Command::new(python::interpreter())
         .args(["-c", READER])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    reader.stdin.take().unwrap().write_all(&body.join().unwrap()).unwrap();
-    let output = reader.wait_with_output().unwrap();
+        .expect("the interpreter starts");
+    let body = body.join().expect("one export comes");
+    let mut stdin = reader.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(&body).expect("the reader reads");
+    drop(stdin);
+    let output = reader.wait_with_output().expect("the reader ends");
     assert!(output.status.success(), "the definitions refuse the body; see stderr");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "service onnxd-test");
     assert!(lines[1].starts_with("infer 00f067aa0ba902b7 SPAN_KIND_SERVER "), "{text}");

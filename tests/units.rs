@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::packages::{installed_program, run};
+use crate::support::debian::{installed_program, run};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -23,24 +23,25 @@ fn analyze() -> Command {
 
 fn version() -> u32 {
     let output = run(analyze().arg("--version")).expect("it says its version");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
     let number = text.split_whitespace().nth(1).expect("systemd NUMBER (...)");
-    number.split(['.', '~']).next().unwrap().parse().expect("a number")
+    number.split(['.', '~']).next().unwrap_or_default().parse().expect("a number")
 }
 
 /// The units in a folder of their own, with the binary under test in the place of the installed
 /// one, and the service changed by a drop-in where there is one.
 fn units(drop_in: Option<&str>) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder of the test's own");
     for unit in ["onnxd.service", "onnxd.socket"] {
-        let text = std::fs::read_to_string(Path::new(ROOT).join("systemd").join(unit)).unwrap();
+        let text = std::fs::read_to_string(Path::new(ROOT).join("systemd").join(unit))
+            .expect("the file ships");
         let text = text.replace("/usr/bin/onnxd", env!("CARGO_BIN_EXE_onnxd"));
-        std::fs::write(folder.path().join(unit), text).unwrap();
+        std::fs::write(folder.path().join(unit), text).expect("the folder is writable");
     }
     if let Some(text) = drop_in {
         let drop_ins = folder.path().join("onnxd.service.d");
-        std::fs::create_dir(&drop_ins).unwrap();
-        std::fs::write(drop_ins.join("local.conf"), text).unwrap();
+        std::fs::create_dir(&drop_ins).expect("the folder is writable");
+        std::fs::write(drop_ins.join("local.conf"), text).expect("the folder is writable");
     }
     folder
 }
@@ -52,7 +53,7 @@ fn complaints(folder: &Path) -> Vec<String> {
     verify.args(["verify", "--man=no"]);
     verify.args([folder.join("onnxd.service"), folder.join("onnxd.socket")]);
     let output = verify.output().expect("it runs");
-    let text = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if !output.status.success() {
         lines.push(format!("verify ended with {}", output.status));
@@ -62,7 +63,8 @@ fn complaints(folder: &Path) -> Vec<String> {
 
 /// The lines of the service's comments that begin at this one, without the comment signs.
 fn commented_drop_in(first: &str) -> String {
-    let service = std::fs::read_to_string(Path::new(ROOT).join("systemd/onnxd.service")).unwrap();
+    let service = std::fs::read_to_string(Path::new(ROOT).join("systemd/onnxd.service"))
+        .expect("the file ships");
     let (_, rest) = service.split_once(first).unwrap_or_else(|| panic!("{first:?} is there"));
     let lines = rest.lines().skip(1).map_while(|line| line.strip_prefix("#   "));
     let text: Vec<&str> = lines.collect();
@@ -97,8 +99,8 @@ fn assert_exposure(drop_in: Option<&str>, most: &str) {
     let service = folder.path().join("onnxd.service");
     if let Some(drop_in) = drop_in {
         // Offline, `security` reads one file and no drop-ins.
-        let text = std::fs::read_to_string(&service).unwrap();
-        std::fs::write(&service, format!("{text}\n{drop_in}")).unwrap();
+        let text = std::fs::read_to_string(&service).expect("the file ships");
+        std::fs::write(&service, format!("{text}\n{drop_in}")).expect("the folder is writable");
     }
     let mut security = analyze();
     security.args(["security", "--offline=true", "--no-pager"]);

@@ -35,7 +35,6 @@ fn main() {
         bare::serve(Path::new(answer), header_length.parse().expect("a number of bytes"));
         return;
     }
-    onnxd::engine::onnxruntime::disable_telemetry();
     let options = parse(&arguments);
     let settings = EngineSettings { engine: options.engine, onnxruntime_library: None };
     let engine = onnxd::engine::choose(&settings).expect("the engine is there");

@@ -6,9 +6,10 @@
 mod check;
 mod generate;
 mod inspect;
-pub mod models;
+mod models;
 mod output;
 pub mod runtime;
+mod serve;
 
 use anyhow::{Result, bail};
 
@@ -34,9 +35,7 @@ pub fn run(command: Command) -> Result<Ending> {
     match command {
         Command::Check(arguments) => check::check(arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
-        Command::Models(arguments) => {
-            models::models(&arguments.repository, arguments.json).map(|()| Ending::Done)
-        }
+        Command::Models(arguments) => models::models(&arguments),
         Command::Runtime(RuntimeCommand::Install(arguments)) => {
             let options = runtime::InstallOptions {
                 cuda: arguments.cuda,
@@ -52,7 +51,8 @@ pub fn run(command: Command) -> Result<Ending> {
         }
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual(&arguments),
-        Command::Serve(_) | Command::Bench(_) => bail!("this build has no daemon"),
+        Command::Serve(arguments) => serve::serve(arguments.options.into()),
+        Command::Bench(_) => bail!("this build has no benchmark"),
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::task::LocalSet;
 
 use super::connection;
 use super::listener::Listener;
-use super::network::{DataThread, Handoff, NetworkThread, Phase, Shared, attend};
+use super::network::{Admission, DataThread, Handoff, NetworkThread, Phase, Shared, attend};
 use super::stream::{Opening, Stream};
+use crate::telemetry::events;
 
 /// Accepting is tried again after this where the process is out of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -80,35 +81,40 @@ impl Admin {
         match accepted {
             Ok(stream) => {
                 let admin = self.clone();
-                tokio::task::spawn_local(async move { admin.admit(stream, permit).await });
+                let admission = Admission::new(permit);
+                tokio::task::spawn_local(async move { admin.admit(stream, admission).await });
             }
             Err(error) if is_clients_fault(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
                 drop(permit);
+                events::connection_refused("accept", &error);
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
 
     /// Looks at what a connection wants and brings it to the thread that serves it.
-    async fn admit(&self, stream: Stream, permit: OwnedSemaphorePermit) {
+    async fn admit(&self, stream: Stream, admission: Admission) {
         let patience = self.thread.shared.settings.header_timeout;
         let opening = match tokio::time::timeout(patience, stream.opening()).await {
             Ok(Ok(Some(opening))) => opening,
-            // Silent, closed or broken: there is nobody to answer.
-            _ => return,
+            // Closed or broken: there is nobody to answer, and nothing was asked.
+            Ok(_) => return,
+            Err(_) => {
+                let error = format!("no request came within {} seconds", patience.as_secs_f32());
+                return events::connection_refused("silent", &error);
+            }
         };
         if opening == Opening::Administration {
             connection::serve(self.thread.clone(), stream, opening).await;
-            drop(permit);
+            drop(admission);
             return;
         }
         let Ok(stream) = stream.detach() else { return };
         let data = self.thread.idlest_data_thread().expect("a server has at least one data thread");
         data.load.fetch_add(1, Ordering::Relaxed);
         // Data threads end after this one; one that has died takes its connections with it.
-        let _ = data.handoffs.send(Handoff::Connection { stream, opening, permit }).await;
+        let _ = data.handoffs.send(Handoff::Connection { stream, opening, admission }).await;
     }
 }
 

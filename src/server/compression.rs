@@ -6,9 +6,14 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
+use hyper::Response;
+use hyper::header::{CONTENT_ENCODING, HeaderValue, VARY};
+use smallvec::SmallVec;
+
+use super::response_body::Answer;
 
 /// Responses below this are not worth compressing: they fit in a packet or two anyway.
-pub const MIN_COMPRESSED_BYTES: usize = 1024;
+const MIN_COMPRESSED_BYTES: usize = 1024;
 /// zstd's fastest ordinary level: the processor is wanted by the models.
 const ZSTD_LEVEL: i32 = 1;
 /// zstd windows that a decoder must at least support.
@@ -160,6 +165,22 @@ impl Encoding {
         };
         Ok(Bytes::from(compressed))
     }
+}
+
+/// Compresses a response that is large enough, where the client asks for it and nobody has done
+/// it yet.
+pub fn compress(response: &mut Response<Answer>, accepted: Option<&HeaderValue>) {
+    let Some(accepted) = accepted else { return };
+    if response.body().len() < MIN_COMPRESSED_BYTES || response.headers().contains_key(VARY) {
+        return;
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    let Some(encoding) = accepted.to_str().ok().and_then(Encoding::of_accept) else { return };
+    // On failure the plain body is as good an answer.
+    let Ok(compressed) = encoding.encode(&response.body().parts) else { return };
+    response.body_mut().parts = SmallVec::from_iter([compressed]);
+    let name = HeaderValue::from_static(encoding.name());
+    response.headers_mut().insert(CONTENT_ENCODING, name);
 }
 
 /// Name and weight of one entry of an `Accept-Encoding`; a weight that cannot be read is 0.

@@ -38,13 +38,13 @@ async fn take(
 ) {
     while let Some(handoff) = handoffs.recv().await {
         match handoff {
-            Handoff::Connection { stream, opening, permit } => {
+            Handoff::Connection { stream, opening, admission } => {
                 let counted = Counted(load.clone());
                 let Ok(stream) = stream.attach() else { continue };
                 let connection = connection::serve(thread.clone(), stream, opening);
                 tokio::task::spawn_local(async move {
                     connection.await;
-                    drop((counted, permit));
+                    drop((counted, admission));
                 });
             }
             Handoff::Work(work) => {

@@ -13,6 +13,7 @@ use super::listener::{BoundListener, Listener};
 use super::network::{DataThread, Phase, Shared};
 use super::{ListenAddress, ServerSettings, admin, data};
 use crate::lifecycle::{ActiveModels, ManagerHandle};
+use crate::telemetry::events;
 
 /// Connections and requests that may be on their way to one data thread; the admin thread waits
 /// with more.
@@ -84,7 +85,11 @@ impl Server {
             phase: followed,
             closing: AtomicBool::new(false),
         });
+        let origins: Vec<bool> = bound.iter().map(|(_, made_here)| *made_here).collect();
         let threads = start_threads(&shared, bound).map_err(failed)?;
+        for (address, made_here) in addresses.iter().zip(origins) {
+            events::listening(address, if made_here { "bound" } else { "inherited" });
+        }
         Ok(ServerHandle { addresses, shared, phase, threads })
     }
 }
@@ -143,13 +148,16 @@ impl ServerHandle {
     /// every response from now on says that its connection closes.
     pub fn stop_accepting(&self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        self.phase.send_if_modified(|phase| {
+        let first = self.phase.send_if_modified(|phase| {
             let serving = *phase == Phase::Serving;
             if serving {
                 *phase = Phase::Closing;
             }
             serving
         });
+        if first {
+            events::listening_stopped();
+        }
     }
 
     /// Closes idle connections at once and the others after their request, cuts off what is left

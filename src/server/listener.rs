@@ -71,7 +71,7 @@ pub enum Listener {
     Unix {
         listener: UnixListener,
         /// Removed with the listener where the file was made here.
-        file: Option<SocketFile>,
+        _file: Option<SocketFile>,
     },
 }
 
@@ -101,7 +101,7 @@ impl Listener {
                 let address = listener.local_addr()?;
                 let path = address.as_pathname().filter(|_| made_here).map(Path::to_path_buf);
                 let listener = UnixListener::from_std(listener)?;
-                Ok(Listener::Unix { listener, file: path.map(SocketFile) })
+                Ok(Listener::Unix { listener, _file: path.map(SocketFile) })
             }
         }
     }

@@ -9,7 +9,7 @@
 //! (permits, who serves what), `data`, `network` (what a thread holds), `stream` and `watched`
 //! (the socket), `progress` (does it move; limits), `connection`, `service` (what every response
 //! has in common), `router` (a match on path segments), `handlers`, `request_body`,
-//! `response_body`, `account` (each request counted once), `respond` (error to status, the one
+//! `response_body`, `account` (each request counted once), `request_id`, `respond` (error to status, the one
 //! place), `compression`, `openapi`.
 
 mod account;
@@ -24,6 +24,7 @@ mod network;
 mod openapi;
 mod progress;
 mod request_body;
+mod request_id;
 mod respond;
 mod response_body;
 mod router;

@@ -15,6 +15,7 @@ use super::progress::{Command, Patience, Progress};
 use super::request_body::BodyLimits;
 use super::stream::{DetachedStream, Opening};
 use super::{ServerSettings, Services};
+use crate::telemetry::events;
 
 /// Where the server is on its way to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +50,25 @@ impl Shared {
 /// What the admin thread gives to a data thread.
 pub enum Handoff {
     /// A connection, from its first byte on.
-    Connection { stream: DetachedStream, opening: Opening, permit: OwnedSemaphorePermit },
+    Connection { stream: DetachedStream, opening: Opening, admission: Admission },
     /// A request for a model that came over a connection which began with administration.
     Work(Work),
+}
+
+/// One connection's place among those allowed, given back when the connection ends.
+pub struct Admission(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Admission {
+    pub fn new(permit: OwnedSemaphorePermit) -> Admission {
+        events::connection_opened();
+        Admission(permit)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        events::connection_closed();
+    }
 }
 
 /// Makes, on the thread that it is sent to, a future to be run there.

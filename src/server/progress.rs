@@ -98,11 +98,6 @@ impl Progress {
         self.running.set(self.running.get() - 1);
     }
 
-    /// Requests whose handler runs.
-    pub fn running(&self) -> usize {
-        self.running.get()
-    }
-
     pub fn bytes_came(&self) {
         let now = Instant::now();
         self.moved.set(now);

@@ -61,11 +61,19 @@ impl<'a> RequestBody<'a> {
         RequestBody { incoming, headers, progress, ended }
     }
 
-    /// Reads the whole body, checked and decompressed.
+    /// Receives the whole body and decompresses it.
+    ///
+    /// # Errors
+    /// As [`BodyError`] says.
+    pub async fn read(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
+        self.receive(limits).await?.decompressed(limits.max_bytes)
+    }
+
+    /// Receives the whole body.
     ///
     /// # Errors
     /// As [`BodyError`] says. The head is checked before anything is read.
-    pub async fn read(mut self, limits: BodyLimits) -> Result<Bytes, BodyError> {
+    pub async fn receive(mut self, limits: BodyLimits) -> Result<Received, BodyError> {
         let limit = limits.max_bytes;
         check_type(self.headers)?;
         let encoding = encoding_of(self.headers)?;
@@ -75,15 +83,12 @@ impl<'a> RequestBody<'a> {
             return Err(BodyError::TooLarge { actual, limit });
         }
         if self.ended {
-            return Ok(Bytes::new());
+            return Ok(Received { bytes: Bytes::new(), encoding: None });
         }
-        let collected = tokio::time::timeout(limits.timeout, self.collect(limit))
+        let bytes = tokio::time::timeout(limits.timeout, self.collect(limit))
             .await
             .map_err(|_| BodyError::Late { timeout: limits.timeout })??;
-        match encoding {
-            None => Ok(collected),
-            Some(encoding) => Ok(encoding.decode(&collected, limit)?),
-        }
+        Ok(Received { bytes, encoding })
     }
 
     /// Collects the frames. A body in one frame, which is nearly every small one, is not copied.
@@ -118,6 +123,25 @@ impl<'a> RequestBody<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+/// A body as it came.
+pub struct Received {
+    bytes: Bytes,
+    encoding: Option<Encoding>,
+}
+
+impl Received {
+    /// The body as it was meant; `limit` holds after decompression too.
+    ///
+    /// # Errors
+    /// It is corrupt, or too large once decompressed.
+    pub fn decompressed(self, limit: usize) -> Result<Bytes, BodyError> {
+        match self.encoding {
+            None => Ok(self.bytes),
+            Some(encoding) => Ok(encoding.decode(&self.bytes, limit)?),
+        }
     }
 }
 

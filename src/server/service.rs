@@ -3,21 +3,20 @@
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HeaderName, HeaderValue, VARY};
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Version};
-use smallvec::SmallVec;
 
-use super::compression::{Encoding, MIN_COMPRESSED_BYTES};
+use super::compression::compress;
 use super::connection::Connection;
+use super::handlers::infer::Protocol;
 use super::handlers::{health, infer, metadata, repository, v1};
 use super::openapi;
 use super::request_body::RequestBody;
+use super::request_id::{self, REQUEST_ID};
 use super::respond::Failure;
 use super::response_body::Answer;
 use super::router::Route;
-
-/// Given back as it came, so that a client's own logs and ours can be laid side by side.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::telemetry::events;
 
 /// One request as its handler sees it.
 pub struct Call<'a> {
@@ -38,17 +37,20 @@ pub async fn answer(
     let call = Call { connection, headers: &head.headers, body, arrived };
     let answered = match route(head.uri.path(), &head.method) {
         Err(failure) => Err(failure),
-        Ok(Route::Infer(target)) => infer::infer(call, &target).await,
+        Ok(Route::Infer(target)) => infer::infer(call, &target, Protocol::V2).await,
         // Boxed: the future of every inference would have to be as large as the rarest one's.
         Ok(other) => Box::pin(answer_other(call, other)).await,
     };
     let thread = &connection.thread;
     let retry_after = thread.shared.settings.retry_after;
-    let mut response = answered.unwrap_or_else(|failure| failure.response(retry_after));
-    compress(&mut response, &head.headers);
-    if let Some(id) = head.headers.get(REQUEST_ID) {
-        response.headers_mut().insert(REQUEST_ID, id.clone());
-    }
+    let mut response = answered.unwrap_or_else(|failure| {
+        let mut response = failure.response(retry_after);
+        let id = request_id::given(&head.headers).cloned().unwrap_or_else(request_id::made);
+        events::http_refused(&request_id::text(&id), response.status().as_u16(), &failure);
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    });
+    compress(&mut response, head.headers.get(ACCEPT_ENCODING));
     if thread.is_closing() && head.version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -70,14 +72,14 @@ async fn answer_other(call: Call<'_>, route: Route<'_>) -> Result<Response<Answe
     let shared = &call.connection.thread.shared;
     let services = &shared.services;
     match route {
-        Route::Infer(target) => infer::infer(call, &target).await,
+        Route::Infer(target) => infer::infer(call, &target, Protocol::V2).await,
         Route::Root => Ok(health::root()),
         Route::Live => Ok(health::live()),
         Route::Ready => health::ready(services),
         Route::Metrics => Ok(health::metrics(services)),
         Route::OpenApi => Ok(openapi::document(services)),
         Route::ServerMetadata => Ok(metadata::server(&shared.settings)),
-        Route::AllStatistics => metadata::all_statistics(services),
+        Route::AllStatistics => Ok(metadata::all_statistics(services)),
         Route::ModelMetadata(target) => metadata::model(services, &target),
         Route::ModelReady(target) => metadata::model_ready(services, &target),
         Route::ModelConfig(target) => metadata::config(services, &target),
@@ -85,23 +87,8 @@ async fn answer_other(call: Call<'_>, route: Route<'_>) -> Result<Response<Answe
         Route::RepositoryIndex => repository::index(call).await,
         Route::RepositoryLoad(model) => repository::load(call, &model).await,
         Route::RepositoryUnload(model) => repository::unload(call, &model).await,
-        Route::V1Status(target) => v1::status(services, &target).await,
-        Route::V1Metadata(target) => v1::metadata(services, &target),
-        Route::V1Predict(target) => v1::predict(call, &target).await,
+        Route::V1Status(target) => v1::status(services, target).await,
+        Route::V1Metadata(target) => v1::metadata(services, target),
+        Route::V1Predict(target) => v1::predict(call, target).await,
     }
-}
-
-/// Compresses a response that is large enough where the client asks for it.
-fn compress(response: &mut Response<Answer>, headers: &HeaderMap) {
-    let Some(accepted) = headers.get(ACCEPT_ENCODING) else { return };
-    if response.body().len() < MIN_COMPRESSED_BYTES {
-        return;
-    }
-    response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(encoding) = accepted.to_str().ok().and_then(Encoding::of_accept) else { return };
-    // On failure the plain body is as good an answer.
-    let Ok(compressed) = encoding.encode(&response.body().parts) else { return };
-    response.body_mut().parts = SmallVec::from_iter([compressed]);
-    let name = HeaderValue::from_static(encoding.name());
-    response.headers_mut().insert(CONTENT_ENCODING, name);
 }

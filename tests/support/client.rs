@@ -1,7 +1,7 @@
 //! A client that writes bytes and reads responses, so that tests decide what goes over the wire.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// No answer takes this long; a test that waits longer has failed.
@@ -64,10 +64,6 @@ impl Client {
     /// Writes bytes that the server may refuse to take.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
-    }
-
-    pub fn end_sending(&mut self) {
-        self.stream().shutdown(Shutdown::Write).expect("the connection is open");
     }
 
     /// Sends a request with a body of known length.

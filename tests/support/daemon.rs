@@ -58,21 +58,29 @@ impl Daemon {
 
     /// Starts `onnxd serve` and waits only until it listens.
     pub fn spawn(arguments: &[&str]) -> Daemon {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_onnxd"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built for this test");
+        let mut command = Daemon::command(arguments);
+        command.stdout(Stdio::null());
+        Daemon::launch(command)
+    }
+
+    /// `onnxd serve` with these arguments, on a free port.
+    pub fn command(arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onnxd"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]).args(arguments);
+        command
+    }
+
+    /// Runs a command that becomes the daemon, and waits only until it listens.
+    pub fn launch(mut command: Command) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary was built");
         let stderr = child.stderr.take().expect("stderr is a pipe");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (found, address) = std::sync::mpsc::channel();
+        let (found, address) = std::sync::mpsc::sync_channel(1);
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(address) = listening_address(&line) {
-                    let _ = found.send(address);
+                    let _ = found.try_send(address);
                 }
                 lines.lock().expect("no thread panics with the log").push(line);
             }
@@ -90,6 +98,11 @@ impl Daemon {
     /// Everything the daemon logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no thread panics with the log").join("\n")
+    }
+
+    /// The log, to be read when the daemon has ended.
+    pub fn shared_log(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.log)
     }
 
     pub fn process_id(&self) -> u32 {
@@ -122,12 +135,18 @@ impl Daemon {
     }
 
     pub fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
-        self.send("POST", path, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+        self.send(
+            "POST",
+            path,
+            &[("Content-Type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// One request on a connection of its own.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: onnxd\r\nConnection: close\r\n");
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: onnxd\r\nConnection: close\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

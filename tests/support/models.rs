@@ -51,7 +51,7 @@ impl Gate {
 }
 
 /// What a model does with its input `x` of 32-bit floats and shape `[-1, 2]`.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub enum Behaviour {
     /// Gives it back twice as large, as `y`.
     Double,
@@ -131,23 +131,9 @@ impl Model {
 
     pub fn load(self) -> ActiveVersion {
         let batching = self.batching();
-        let signature = Arc::new(self.signature());
         let opener: SessionOpener = {
-            let (behaviour, gate) = (self.behaviour.clone(), self.gate.clone());
-            Arc::new(move |_| {
-                Ok(Box::new(ModelSession {
-                    signature: signature.clone(),
-                    placement: Placement {
-                        engine: "scripted",
-                        engine_version: "1".to_owned(),
-                        device: Device::Cpu,
-                        nodes: Vec::new(),
-                        fallback_reason: None,
-                    },
-                    behaviour: behaviour.clone(),
-                    gate: gate.clone(),
-                }) as Box<dyn Session>)
-            })
+            let (behaviour, gate) = (self.behaviour, self.gate);
+            Arc::new(move |_| Ok(gated_session(behaviour, gate.clone())))
         };
         let events = Arc::new(ModelEvents::new(self.name, self.version));
         let batcher = Batcher::start(opener, &batching, events.clone()).expect("the model loads");
@@ -166,20 +152,6 @@ impl Model {
         }
     }
 
-    fn signature(&self) -> Signature {
-        let width = match self.behaviour {
-            Behaviour::Repeat(times) => 2 * times,
-            _ => 2,
-        };
-        let spec = |name: &str, width| TensorSpec {
-            name: name.to_owned(),
-            data_type: DataType::Float32,
-            shape: Some(vec![Dimension::Named("batch".to_owned()), Dimension::Fixed(width)]),
-            optional: false,
-        };
-        Signature { inputs: vec![spec("x", 2)], outputs: vec![spec("y", width)] }
-    }
-
     /// One instance, one request per run: a request that is held back holds back all others.
     fn batching(&self) -> BatchingSettings {
         BatchingSettings {
@@ -194,6 +166,45 @@ impl Model {
     }
 }
 
+/// A session that nothing holds back.
+pub fn session(behaviour: Behaviour) -> Box<dyn Session> {
+    gated_session(behaviour, Gate::default())
+}
+
+/// Settings of a model that has nothing special.
+pub fn settings() -> ModelSettings {
+    model_settings(Model::new("any", Behaviour::Double).batching())
+}
+
+fn gated_session(behaviour: Behaviour, gate: Gate) -> Box<dyn Session> {
+    Box::new(ModelSession {
+        signature: Arc::new(signature(behaviour)),
+        placement: Placement {
+            engine: "scripted",
+            engine_version: "1".to_owned(),
+            device: Device::Cpu,
+            nodes: Vec::new(),
+            fallback_reason: None,
+        },
+        behaviour,
+        gate,
+    })
+}
+
+fn signature(behaviour: Behaviour) -> Signature {
+    let width = match behaviour {
+        Behaviour::Repeat(times) => 2 * times,
+        _ => 2,
+    };
+    let spec = |name: &str, width| TensorSpec {
+        name: name.to_owned(),
+        data_type: DataType::Float32,
+        shape: Some(vec![Dimension::Named("batch".to_owned()), Dimension::Fixed(width)]),
+        optional: false,
+    };
+    Signature { inputs: vec![spec("x", 2)], outputs: vec![spec("y", width)] }
+}
+
 fn model_settings(batching: BatchingSettings) -> ModelSettings {
     ModelSettings {
         engine: EngineChoice::Auto,
@@ -202,6 +213,7 @@ fn model_settings(batching: BatchingSettings) -> ModelSettings {
         versions: VersionPolicy::All,
         warm_up: Vec::new(),
         labels: BTreeMap::new(),
+        model_file: None,
         warnings: Vec::new(),
     }
 }

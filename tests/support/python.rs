@@ -6,8 +6,13 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// Pinned, so that a test means the same thing tomorrow.
-const PACKAGES: [&str; 4] =
-    ["numpy==2.4.6", "tritonclient[http]==2.73.0", "onnx==1.23.2", "onnxruntime==1.32.0"];
+const PACKAGES: [&str; 5] = [
+    "numpy==2.4.6",
+    "tritonclient[http]==2.73.0",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+    "opentelemetry-proto==1.45.2",
+];
 
 /// The environment's interpreter.
 ///
@@ -22,9 +27,7 @@ pub fn interpreter() -> &'static Path {
         if !marker.exists() {
             let folder = folder.to_str().expect("a UTF-8 path");
             succeed(Command::new("python3").args(["-m", "venv", "--clear", folder]));
-            succeed(
-                Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES),
-            );
+            succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES));
             std::fs::write(&marker, "").expect("the environment's folder is writable");
         }
         python

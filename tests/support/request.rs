@@ -118,8 +118,7 @@ fn decode(answer: &Answer, outputs: &[String]) -> Vec<Tensor> {
             let data_type =
                 DataType::from_protocol_name(output["datatype"].as_str().expect("a datatype"))
                     .expect("a datatype of the protocol");
-            let size =
-                output["parameters"]["binary_data_size"].as_u64().expect("a size") as usize;
+            let size = output["parameters"]["binary_data_size"].as_u64().expect("a size") as usize;
             let (bytes, after) = rest.split_at(size);
             rest = after;
             match data_type {

@@ -9,14 +9,17 @@ use onnxd::engine::{EngineChoice, EngineError};
 use onnxd::lifecycle::{
     ActiveModels, Manager, ManagerHandle, ManagerSettings, RetryPolicy, ServedModels,
 };
-use onnxd::server::{ListenAddress, Server, ServerError, ServerHandle, ServerSettings, Services};
+use onnxd::server::{
+    BoundListener, ListenAddress, Server, ServerError, ServerHandle, ServerSettings, Services,
+};
 
-use super::client::{Client, Response};
+use super::client::{Client, PATIENCE, Response};
 use super::models::Model;
 
 /// A running server and what its tests turn.
 pub struct TestServer {
     pub handle: Option<ServerHandle>,
+    pub active: Arc<ActiveModels>,
     pub ready: Arc<AtomicBool>,
     pub address: SocketAddr,
 }
@@ -37,21 +40,24 @@ impl TestServer {
         let mut settings = ServerSettings::standard(vec![ListenAddress::Tcp(any)]);
         change(&mut settings);
         let ready = Arc::new(AtomicBool::new(true));
-        let services = services(active, manager, ready.clone());
+        let services = services(active.clone(), manager, ready.clone());
         let handle = Server::start(settings, services, Vec::new()).expect("the server starts");
         let address = handle.addresses().iter().find_map(|address| match address {
             ListenAddress::Tcp(address) => Some(*address),
             ListenAddress::Unix(_) => None,
         });
         let address = address.unwrap_or(any);
-        TestServer { handle: Some(handle), ready, address }
+        TestServer { handle: Some(handle), active, ready, address }
     }
 
     /// Only starts, with nothing to serve.
-    pub fn try_start(settings: ServerSettings) -> Result<ServerHandle, ServerError> {
+    pub fn try_start(
+        settings: ServerSettings,
+        inherited: Vec<BoundListener>,
+    ) -> Result<ServerHandle, ServerError> {
         let ready = Arc::new(AtomicBool::new(true));
         let services = services(Arc::default(), idle_manager(), ready);
-        Server::start(settings, services, Vec::new())
+        Server::start(settings, services, inherited)
     }
 
     pub fn client(&self) -> Client {
@@ -64,6 +70,16 @@ impl TestServer {
 
     pub fn post(&self, path: &str, body: &str) -> Response {
         self.client().post(path, &[], body.as_bytes())
+    }
+
+    /// Waits until that many requests wait in the model's queue.
+    pub fn wait_for_queue(&self, model: &str, depth: usize) {
+        let version = self.active.get(model, None).expect("the model serves");
+        let started = Instant::now();
+        while version.batcher.queue_depth() != depth {
+            assert!(started.elapsed() < PATIENCE, "the queue does not come to {depth}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn stop_accepting(&self) {

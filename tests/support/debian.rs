@@ -1,5 +1,5 @@
-//! What the tests need of other people's software, fetched by name where it is missing. A test
-//! that cannot get what it needs fails and says why.
+//! Programs out of Debian packages, fetched by name where they are missing. A test that cannot get
+//! what it needs fails and says why.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -87,25 +87,4 @@ fn unpack(package: &str, folder: &Path) -> Result<(), String> {
     let renamed = std::fs::rename(&files, folder);
     // Another process may have been quicker.
     if folder.exists() { Ok(()) } else { renamed.map_err(text) }
-}
-
-/// A Python with these packages, at pinned versions, in an environment of its own.
-pub fn python_with(name: &str, packages: &[&str]) -> PathBuf {
-    let _one = FETCHING.lock();
-    let folder = Path::new(CACHE).join("python").join(name);
-    let python = folder.join("bin/python");
-    let complete = folder.join("complete");
-    if !complete.exists() {
-        // An environment cannot be moved once made; the marker says that it is whole.
-        let mut make = Command::new("python3");
-        make.args(["-m", "venv", "--clear"]).arg(&folder);
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        install.args(packages);
-        run(&mut make)
-            .and_then(|_| run(&mut install))
-            .unwrap_or_else(|error| panic!("Python with {packages:?} is needed: {error}"));
-        std::fs::write(&complete, "").expect("the environment is ours to write in");
-    }
-    python
 }

@@ -1,0 +1,179 @@
+//! The two forms of a request and its response: the Open Inference Protocol and TensorFlow
+//! Serving's. What lies between them is the same.
+
+use std::cell::RefCell;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::batching::{Reply, Request};
+use crate::engine::Signature;
+use crate::lifecycle::ActiveVersion;
+use crate::protocol::v1::{PredictRequest, decode_predict, encode_predictions};
+use crate::protocol::{
+    HeaderMemo, InferRequest, InferResponse, Limits, OutputTensor, ProtocolError, classify,
+    decode_infer, encode_infer, resolve_inputs, resolve_outputs,
+};
+use crate::server::request_body::HEADER_LENGTH;
+use crate::server::respond::{self, BINARY, Failure, JSON};
+use crate::server::response_body::Answer;
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// With the length of the JSON in front of binary tensors, where there are some.
+    V2 {
+        header_length: Option<usize>,
+    },
+    V1,
+}
+
+/// The only signature that a model has, by TensorFlow Serving's name for it.
+const SIGNATURE: &str = "serving_default";
+
+/// A request as its form has it, without its inputs once they are taken.
+pub enum Decoded {
+    V2(InferRequest),
+    V1(PredictRequest),
+}
+
+impl Form {
+    /// Reads a body for a model of this signature.
+    ///
+    /// # Errors
+    /// The body is not what the form wants.
+    pub fn decode(
+        self,
+        body: Bytes,
+        signature: &Signature,
+        limits: &Limits,
+        memo: Option<&RefCell<HeaderMemo>>,
+    ) -> Result<Decoded, ProtocolError> {
+        let inputs = &signature.inputs;
+        match (self, memo) {
+            (Form::V2 { header_length }, Some(memo)) => {
+                memo.borrow_mut().decode_infer(body, header_length, inputs).map(Decoded::V2)
+            }
+            (Form::V2 { header_length }, None) => {
+                decode_infer(body, header_length, inputs, limits).map(Decoded::V2)
+            }
+            (Form::V1, _) => {
+                let request = decode_predict(body, inputs, limits)?;
+                check_signature(&request)?;
+                Ok(Decoded::V1(request))
+            }
+        }
+    }
+}
+
+fn check_signature(request: &PredictRequest) -> Result<(), ProtocolError> {
+    match request.signature_name.as_deref() {
+        None | Some("" | SIGNATURE) => Ok(()),
+        Some(other) => Err(ProtocolError::Field {
+            field: "signature_name".to_owned(),
+            expected: format!("{SIGNATURE:?} or nothing"),
+            actual: format!("{other:?}"),
+        }),
+    }
+}
+
+impl Decoded {
+    /// What is queued; takes the inputs.
+    ///
+    /// # Errors
+    /// The request does not fit the signature.
+    pub fn take_request(
+        &mut self,
+        signature: &Signature,
+        arrived: Instant,
+    ) -> Result<Request, ProtocolError> {
+        match self {
+            Decoded::V2(request) => Ok(Request {
+                outputs: resolve_outputs(request, &signature.outputs)?,
+                inputs: resolve_inputs(mem::take(&mut request.inputs), &signature.inputs)?,
+                priority: request.priority,
+                deadline: deadline(arrived, request.timeout_us),
+                arrived,
+            }),
+            Decoded::V1(request) => Ok(Request {
+                outputs: (0..signature.outputs.len()).collect(),
+                inputs: resolve_inputs(mem::take(&mut request.inputs), &signature.inputs)?,
+                priority: 0,
+                deadline: None,
+                arrived,
+            }),
+        }
+    }
+
+    /// The response; `outputs` are those of the queued request.
+    ///
+    /// # Errors
+    /// An output cannot be written in this form.
+    pub fn encode(
+        &self,
+        version: &ActiveVersion,
+        outputs: &[usize],
+        reply: Reply,
+    ) -> Result<Response<Answer>, Failure> {
+        match self {
+            Decoded::V2(request) => encode_v2(request, version, outputs, reply),
+            Decoded::V1(request) => {
+                let specs = &version.batcher.signature().outputs;
+                let named: Vec<_> = outputs
+                    .iter()
+                    .map(|&index| specs[index].name.as_str())
+                    .zip(reply.outputs)
+                    .collect();
+                Ok(respond::json(encode_predictions(request.format, &named)?))
+            }
+        }
+    }
+}
+
+fn encode_v2(
+    request: &InferRequest,
+    version: &ActiveVersion,
+    outputs: &[usize],
+    reply: Reply,
+) -> Result<Response<Answer>, Failure> {
+    let specs = &version.batcher.signature().outputs;
+    let mut encoded = SmallVec::new();
+    for (position, (&index, tensor)) in outputs.iter().zip(reply.outputs).enumerate() {
+        let name = specs[index].name.as_str();
+        let tensor = match request.classification(position) {
+            0 => tensor,
+            classes => {
+                let labels = version.labels.get(name).map(Vec::as_slice);
+                classify(&tensor, classes, labels)?
+            }
+        };
+        encoded.push(OutputTensor { name, tensor, binary: request.binary_output(position) });
+    }
+    let body = encode_infer(InferResponse {
+        model_name: &version.model,
+        model_version: version.number,
+        id: request.id.as_deref(),
+        outputs: encoded,
+    })?;
+    let mut response = Response::new(Answer { parts: body.parts, account: None });
+    let headers = response.headers_mut();
+    match body.header_length {
+        None => headers.insert(CONTENT_TYPE, JSON),
+        Some(length) => {
+            headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+            headers.insert(CONTENT_TYPE, BINARY)
+        }
+    };
+    Ok(response)
+}
+
+/// When the client no longer waits. A timeout of 0 is none, as in Triton; one beyond the clock's
+/// range is none either.
+fn deadline(arrived: Instant, timeout_us: Option<u64>) -> Option<Instant> {
+    let timeout = timeout_us.filter(|&timeout| timeout > 0)?;
+    arrived.checked_add(Duration::from_micros(timeout))
+}
