@@ -2,9 +2,11 @@
 
 /// Who imports whom, where foreign crates and unsafe code live, how long files are.
 mod architecture;
+/// Bodies: chunked, large, compressed, over the limit.
+mod bodies;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
-/// Routes, statuses, forms and encodings of HTTP.
+/// Routes, statuses and forms of HTTP.
 mod http;
 /// HTTP/2 without TLS.
 mod http2;
@@ -23,6 +25,8 @@ mod serve;
 /// The protocols of a service manager, with the real binary.
 mod service;
 mod support;
+/// Requests that are traced, at a collector of the tests' own.
+mod traced_requests;
 /// Spans are what the OpenTelemetry protocol's own definitions say they are.
 mod traces;
 /// NVIDIA's own client works unchanged.

@@ -67,11 +67,17 @@ fn a_client_that_goes_away_leaves_the_queue() {
     let mut running = server.client();
     running.send_request("POST", INFER, &[], BODY.as_bytes());
     gate.wait_for_run();
-    let mut gone = server.client();
-    gone.send_request("POST", INFER, &[], BODY.as_bytes());
-    server.wait_for_queue("held", 1);
-    drop(gone);
-    server.wait_for_queue("held", 0);
+    for begins_with_health in [false, true] {
+        let mut gone = server.client();
+        if begins_with_health {
+            // It lives on the admin thread, its request on a data thread.
+            assert_eq!(gone.get("/v2/health/live").status, 200);
+        }
+        gone.send_request("POST", INFER, &[], BODY.as_bytes());
+        server.wait_for_queue("held", 1);
+        drop(gone);
+        server.wait_for_queue("held", 0);
+    }
     gate.open();
     assert_eq!(running.receive().status, 200);
     let statistics = server.get("/v2/models/held/stats").json();

@@ -35,6 +35,8 @@ fn main() {
         bare::serve(Path::new(answer), header_length.parse().expect("a number of bytes"));
         return;
     }
+    // SAFETY: the first thing in `main`; no other thread runs.
+    unsafe { onnxd::engine::onnxruntime::library::disable_telemetry() };
     let options = parse(&arguments);
     let settings = EngineSettings { engine: options.engine, onnxruntime_library: None };
     let engine = onnxd::engine::choose(&settings).expect("the engine is there");

@@ -84,8 +84,8 @@ fn long_options_are_whole_words_and_alone() {
         for option in command.get_opts().filter(|option| option.get_long() != Some("help")) {
             assert!(option.get_short().is_none(), "{option}");
             let long = option.get_long().expect("a long option");
-            let sound =
-                |word: &str| word.len() >= 3 && word.chars().all(|c| c.is_ascii_lowercase());
+            let is_lower = |word: &str| word.chars().all(|c| c.is_ascii_lowercase());
+            let sound = |word: &str| word.len() >= 3 && is_lower(word);
             assert!(long.split('-').all(sound), "{long}");
             assert!(option.get_help().is_some(), "{long}");
         }

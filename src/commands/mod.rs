@@ -6,7 +6,7 @@
 mod check;
 mod generate;
 mod inspect;
-mod models;
+pub mod models;
 mod output;
 pub mod runtime;
 mod serve;
@@ -35,7 +35,9 @@ pub fn run(command: Command) -> Result<Ending> {
     match command {
         Command::Check(arguments) => check::check(arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
-        Command::Models(arguments) => models::models(&arguments),
+        Command::Models(arguments) => {
+            models::models(&arguments.repository, arguments.json).map(|()| Ending::Done)
+        }
         Command::Runtime(RuntimeCommand::Install(arguments)) => {
             let options = runtime::InstallOptions {
                 cuda: arguments.cuda,

@@ -1,159 +1,201 @@
-//! `onnxd models`: what a repository holds.
+//! `onnxd models`: which models and versions lie in a repository, how large they are, and what is
+//! wrong with the rest. Opens no model.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Ending;
-use super::output::{print, print_json};
-use crate::cli::ModelsArguments;
-use crate::config::{model_settings, standard_model_settings};
-use crate::repository::{MODEL_FILE, ModelPlace, read_model, read_repository};
+use crate::repository::{self, MODEL_FILE, ModelPlace, read_model, read_repository};
 
-#[derive(Serialize)]
+/// What lies in a repository.
+#[derive(Debug, PartialEq, Serialize)]
 struct Listing {
+    repository: PathBuf,
     models: Vec<Model>,
-    /// What lies in the repository and is none of its models.
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Model {
     name: String,
+    path: PathBuf,
     versions: Vec<Version>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Version {
-    number: u64,
+    version: u64,
+    file: PathBuf,
+    /// With everything that lies beside the file.
     bytes: u64,
 }
 
-/// Lists the models and versions of a repository.
-///
-/// # Errors
-/// The repository cannot be read, or stdout not be written.
-pub(super) fn models(arguments: &ModelsArguments) -> Result<Ending> {
-    let repository = read_repository(&arguments.repository).context("reading the repository")?;
-    let listing = Listing {
-        models: repository.models.iter().map(list_model).collect(),
-        problems: repository.problems.iter().map(sentence).collect(),
-    };
-    if arguments.json {
-        print_json(&listing)?
-    } else {
-        print(text(&listing).as_bytes())?
-    }
-    Ok(Ending::Done)
+#[derive(Debug, PartialEq, Serialize)]
+struct Problem {
+    path: PathBuf,
+    reason: String,
 }
 
-fn list_model(place: &ModelPlace) -> Model {
-    let name = place.name.clone();
-    // What its configuration says of the file's name counts; what else is wrong with it is for
-    // `check` to say.
-    let settings = model_settings(&place.path, &standard_model_settings()).ok();
-    let file = settings.and_then(|settings| settings.model_file);
-    match read_model(place, file.as_deref().unwrap_or(MODEL_FILE)) {
-        Err(error) => Model { name, versions: Vec::new(), problems: vec![error.to_string()] },
+impl From<repository::Problem> for Problem {
+    fn from(problem: repository::Problem) -> Problem {
+        Problem { path: problem.path, reason: problem.reason }
+    }
+}
+
+/// Prints the models of a repository, as text or JSON.
+///
+/// # Errors
+/// The repository cannot be read, or standard output cannot be written.
+pub fn models(repository: &Path, json: bool) -> anyhow::Result<()> {
+    let listing = list(repository)?;
+    let mut text = if json { serde_json::to_string_pretty(&listing)? } else { as_text(&listing) };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn list(path: &Path) -> Result<Listing, repository::RepositoryError> {
+    let repository = read_repository(path)?;
+    Ok(Listing {
+        repository: path.to_owned(),
+        models: repository.models.into_iter().map(model).collect(),
+        problems: repository.problems.into_iter().map(Problem::from).collect(),
+    })
+}
+
+fn model(place: ModelPlace) -> Model {
+    let files = read_model(&place, MODEL_FILE);
+    let ModelPlace { name, path } = place;
+    match files {
         Ok(files) => {
-            let version = |it: &crate::repository::VersionFiles| Version {
-                number: it.number,
-                bytes: it.bytes,
-            };
-            Model {
-                name,
-                versions: files.versions.iter().map(version).collect(),
-                problems: files.problems.iter().map(sentence).collect(),
-            }
+            let versions = files.versions.into_iter().map(|version| Version {
+                version: version.number,
+                file: version.file,
+                bytes: version.bytes,
+            });
+            let problems = files.problems.into_iter().map(Problem::from).collect();
+            Model { name, path, versions: versions.collect(), problems }
+        }
+        Err(error) => {
+            let problem = Problem { path: path.clone(), reason: error.to_string() };
+            Model { name, path, versions: Vec::new(), problems: vec![problem] }
         }
     }
 }
 
-fn sentence(problem: &crate::repository::Problem) -> String {
-    format!("{}: {}", problem.path.display(), problem.reason)
-}
-
-fn text(listing: &Listing) -> String {
-    let width = listing.models.iter().map(|model| model.name.len()).max().unwrap_or(0);
+fn as_text(listing: &Listing) -> String {
     let mut text = String::new();
-    let mut problems: Vec<&String> = listing.problems.iter().collect();
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        writeln!(text, "{arguments}").expect("a string takes any text");
+    };
+    let problem = |problem: &Problem| {
+        let path = problem.path.display().to_string();
+        // Errors name their path themselves.
+        let reason = problem.reason.strip_prefix(&format!("{path}: ")).unwrap_or(&problem.reason);
+        format!("problem: {path}: {reason}")
+    };
+    if listing.models.is_empty() {
+        line(format_args!("{}: no models", listing.repository.display()));
+    }
     for model in &listing.models {
-        let versions: Vec<String> = model
-            .versions
-            .iter()
-            .map(|version| format!("{} ({})", version.number, human_size(version.bytes)))
-            .collect();
-        let versions =
-            if versions.is_empty() { "no version".to_owned() } else { versions.join(", ") };
-        let _ = writeln!(text, "{:width$}  {versions}", model.name);
-        problems.extend(&model.problems);
+        line(format_args!("{}", model.name));
+        for Version { version, file, bytes } in &model.versions {
+            line(format_args!("  {version:>4}  {:>9}  {}", size(*bytes), file.display()));
+        }
+        model.problems.iter().for_each(|it| line(format_args!("  {}", problem(it))));
     }
-    for problem in problems {
-        let _ = writeln!(text, "! {problem}");
-    }
+    listing.problems.iter().for_each(|it| line(format_args!("{}", problem(it))));
     text
 }
 
-/// A size for people: three digits and a unit.
-pub(super) fn human_size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut size = bytes as f64;
-    let mut unit = "B";
-    for larger in units {
-        if size < 1024.0 {
-            break;
-        }
-        size /= 1024.0;
-        unit = larger;
+/// A size as a person reads it, in powers of 1000.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
     }
-    let decimals = usize::from(unit != "B" && size < 100.0);
-    format!("{size:.decimals$} {unit}")
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    // 999.95 would be written as 1000.0.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn sizes_are_short() {
-        let table = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.5 KiB"),
-            (150 * 1024, "150 KiB"),
-            (64 << 20, "64.0 MiB"),
-            (u64::MAX, "16777216 TiB"),
-        ];
-        for (bytes, expected) in table {
-            assert_eq!(human_size(bytes), expected);
+    fn tree(files: &[(&str, usize)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, length) in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, vec![0; *length]).unwrap();
         }
+        folder
     }
 
     #[test]
-    fn a_repository_is_listed_with_what_is_wrong_in_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let write = |path: &str, content: &str| {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().expect("below")).expect("created");
-            std::fs::write(path, content).expect("written");
-        };
-        write("digits/1/model.onnx", "abc");
-        write("digits/3/model.onnx", "abcd");
-        write("net/2/net.onnx", "ab");
-        write("net/model.toml", "model_file = 'net.onnx'");
-        write("empty/notes.txt", "");
-        write("stray.onnx", "");
-        let repository = read_repository(folder.path()).expect("a repository");
-        let models = repository.models.iter().map(list_model).collect();
-        let problems = repository.problems.iter().map(sentence).collect();
-        let text = text(&Listing { models, problems });
-        let text = text.replace(&format!("{}/", folder.path().display()), "");
-        let expected = "digits  1 (3 B), 3 (4 B)\nempty   no version\nnet     2 (2 B)\n\
-                        ! stray.onnx: not in a model's folder: expected stray/1/model.onnx\n\
-                        ! empty: no version to serve: expected model.onnx in a folder such as \
-                        empty/1\n";
+    fn versions_are_listed_with_sizes_and_problems() {
+        let folder = tree(&[
+            ("digits/1/model.onnx", 1500),
+            ("digits/10/model.onnx", 7),
+            ("digits/2/weights.bin", 7),
+            ("empty/model.toml", 0),
+            ("stray.onnx", 1),
+        ]);
+        let root = folder.path().display();
+        let text = as_text(&list(folder.path()).unwrap());
+        let expected = format!(
+            "digits\n     1     1.5 kB  {root}/digits/1/model.onnx\n    10        7 B  \
+             {root}/digits/10/model.onnx\n  problem: {root}/digits/2: version 2 has no \
+             model.onnx\nempty\n  problem: {root}/empty: no version to serve: expected model.onnx \
+             in a folder such as {root}/empty/1\nproblem: {root}/stray.onnx: not in a model's \
+             folder: expected stray/1/model.onnx\n"
+        );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn json_carries_the_same() {
+        let folder = tree(&[("m/3/model.onnx", 5)]);
+        let json = serde_json::to_value(list(folder.path()).unwrap()).unwrap();
+        let model = &json["models"][0];
+        assert_eq!(model["name"], "m");
+        assert_eq!(model["versions"][0]["version"], 3);
+        assert_eq!(model["versions"][0]["bytes"], 5);
+        assert_eq!(json["problems"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn an_empty_repository_says_so_and_a_missing_one_is_an_error() {
+        let folder = tree(&[]);
+        let text = as_text(&list(folder.path()).unwrap());
+        assert!(text.ends_with(": no models\n"), "{text}");
+        assert!(models(&folder.path().join("missing"), false).is_err());
+    }
+
+    #[test]
+    fn sizes_are_rounded_for_people() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_960, "1.0 MB"),
+            (23_400_000_000, "23.4 GB"),
+            (u64::MAX, "18446.7 PB"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(size(bytes), expected);
+        }
     }
 }

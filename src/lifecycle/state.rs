@@ -33,15 +33,6 @@ pub(super) enum Event {
 }
 
 impl State {
-    pub(super) const ALL: [State; 6] = [
-        State::Waiting,
-        State::Loading,
-        State::Ready,
-        State::Unloading,
-        State::Failed,
-        State::Unloaded,
-    ];
-
     /// The state after `event`, or `None` where the event cannot happen in this state.
     pub(super) fn after(self, event: Event) -> Option<State> {
         match (self, event) {
@@ -72,6 +63,15 @@ impl State {
 mod tests {
     use super::*;
 
+    const STATES: [State; 6] = [
+        State::Waiting,
+        State::Loading,
+        State::Ready,
+        State::Unloading,
+        State::Failed,
+        State::Unloaded,
+    ];
+
     const EVENTS: [Event; 6] = [
         Event::LoadStarted,
         Event::Loaded,
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn only_these_ways_exist() {
-        let ways: Vec<(State, Event, State)> = State::ALL
+        let ways: Vec<(State, Event, State)> = STATES
             .into_iter()
             .flat_map(|state| EVENTS.map(|event| (state, event)))
             .filter_map(|(state, event)| Some((state, event, state.after(event)?)))
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_final_state_has_no_way_out_and_every_other_has_one() {
-        for state in State::ALL {
+        for state in STATES {
             let has_way_out = EVENTS.into_iter().any(|event| state.after(event).is_some());
             assert_eq!(has_way_out, !state.is_final(), "{state:?}");
         }

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::Response;
 use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Response};
 
 use super::request_id::{self, REQUEST_ID};
 use super::respond::Failure;
 use super::response_body::Answer;
+use super::trace::{Ended, Trace};
+use crate::batching::Timing;
+use crate::lifecycle::ActiveVersion;
 use crate::telemetry::{ModelEvents, Outcome, RequestRefused};
+
+/// Status in traces of a request whose client went away.
+const CLIENT_CLOSED: u16 = 499;
 
 /// Opened when a request's version is known, closed when its response has left. Dropped before
 /// that, it counts the request as cancelled: hyper drops what belongs to a client that has gone.
@@ -20,52 +26,70 @@ pub struct Account {
     arrived: Instant,
     /// As the client gave it.
     request_id: Option<HeaderValue>,
-    outcome: Outcome,
-    /// What is to be said of a request that was refused: its identity and why.
-    refusal: Option<(String, String)>,
-    /// When the response was ready to be written; `None` before.
-    answered: Option<Instant>,
+    trace: Option<Box<Trace>>,
+    answered: Option<Answered>,
+    /// When the socket had taken the response.
     written: Option<Instant>,
 }
 
+/// A response that is ready to be written.
+struct Answered {
+    at: Instant,
+    status: u16,
+    outcome: Outcome,
+    /// Of a request that was refused: its identity and why.
+    refusal: Option<(HeaderValue, String)>,
+}
+
 impl Account {
-    pub fn open(events: Arc<ModelEvents>, arrived: Instant, headers: &HeaderMap) -> Account {
-        Account {
-            events,
-            arrived,
-            request_id: request_id::given(headers).cloned(),
-            outcome: Outcome::Cancelled,
-            refusal: None,
-            answered: None,
-            written: None,
-        }
+    pub fn open(
+        version: &ActiveVersion,
+        arrived: Instant,
+        request_id: Option<HeaderValue>,
+        trace: Option<Box<Trace>>,
+    ) -> Account {
+        let events = version.events.clone();
+        Account { events, arrived, request_id, trace, answered: None, written: None }
     }
 
     /// The request goes on to another version.
-    pub fn moved_to(&mut self, events: Arc<ModelEvents>) {
-        self.events = events;
+    pub fn moved_to(&mut self, version: &ActiveVersion) {
+        self.events = version.events.clone();
+        if let Some(trace) = &mut self.trace {
+            trace.moved_to(version.number);
+        }
+    }
+
+    /// The batcher has answered.
+    pub fn replied(&mut self, timing: &Timing) {
+        if let Some(trace) = &mut self.trace {
+            trace.replied(timing);
+        }
     }
 
     /// The response to what was asked for, with this account.
-    pub fn accept(mut self, mut response: Response<Answer>) -> Response<Answer> {
-        if let Some(id) = self.request_id.take() {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
-        self.attach(response, Outcome::Ok)
+    pub fn accept(self, response: Response<Answer>) -> Response<Answer> {
+        self.attach(response, Outcome::Ok, None)
     }
 
     /// The response to a failure, with this account.
     pub fn refuse(mut self, failure: &Failure, retry_after: Duration) -> Response<Answer> {
-        let mut response = failure.response(retry_after);
-        let id = self.request_id.take().unwrap_or_else(request_id::made);
-        self.refusal = Some((request_id::text(&id), failure.to_string()));
-        response.headers_mut().insert(REQUEST_ID, id);
-        self.attach(response, failure.outcome())
+        let id = self.request_id.get_or_insert_with(request_id::made).clone();
+        let refusal = Some((id, failure.to_string()));
+        self.attach(failure.response(retry_after), failure.outcome(), refusal)
     }
 
-    fn attach(mut self, mut response: Response<Answer>, outcome: Outcome) -> Response<Answer> {
-        self.outcome = outcome;
-        self.answered = Some(Instant::now());
+    fn attach(
+        mut self,
+        mut response: Response<Answer>,
+        outcome: Outcome,
+        refusal: Option<(HeaderValue, String)>,
+    ) -> Response<Answer> {
+        if let Some(id) = &self.request_id {
+            response.headers_mut().insert(REQUEST_ID, id.clone());
+        }
+        let status = response.status().as_u16();
+        self.answered = Some(Answered { at: Instant::now(), status, outcome, refusal });
         response.body_mut().account = Some(self);
         response
     }
@@ -74,26 +98,37 @@ impl Account {
     pub fn written(mut self, now: Instant) {
         self.written = Some(now);
     }
+
+    /// Counts the end, and says what it was.
+    fn close(&self) -> (u16, Outcome, Instant) {
+        let (Some(answered), Some(written)) = (&self.answered, self.written) else {
+            // Perhaps answered, but the client did not wait for it.
+            let now = Instant::now();
+            let total = now.saturating_duration_since(self.arrived);
+            self.events.request_finished(Outcome::Cancelled, total);
+            return (CLIENT_CLOSED, Outcome::Cancelled, now);
+        };
+        self.events.response_written(written.saturating_duration_since(answered.at));
+        let total = written.saturating_duration_since(self.arrived);
+        match &answered.refusal {
+            None => self.events.request_finished(answered.outcome, total),
+            Some((id, error)) => self.events.request_refused(&RequestRefused {
+                request_id: &request_id::text(id),
+                outcome: answered.outcome,
+                total,
+                error,
+            }),
+        }
+        (answered.status, answered.outcome, written)
+    }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let events = &self.events;
-        let (Some(answered), Some(written)) = (self.answered, self.written) else {
-            // Perhaps answered, but the client did not wait for it.
-            events.request_finished(Outcome::Cancelled, self.arrived.elapsed());
-            return;
-        };
-        events.response_written(written.saturating_duration_since(answered));
-        let total = written.saturating_duration_since(self.arrived);
-        match &self.refusal {
-            None => events.request_finished(self.outcome, total),
-            Some((request_id, error)) => events.request_refused(&RequestRefused {
-                request_id,
-                outcome: self.outcome,
-                total,
-                error,
-            }),
+        let (status, outcome, at) = self.close();
+        if let Some(trace) = self.trace.take() {
+            let id = self.request_id.take().unwrap_or_else(request_id::made);
+            trace.finish(&Ended { request_id: &request_id::text(&id), status, outcome, at });
         }
     }
 }

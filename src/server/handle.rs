@@ -14,6 +14,7 @@ use super::network::{DataThread, Phase, Shared};
 use super::{ListenAddress, ServerSettings, admin, data};
 use crate::lifecycle::{ActiveModels, ManagerHandle};
 use crate::telemetry::events;
+use crate::telemetry::traces::Tracer;
 
 /// Connections and requests that may be on their way to one data thread; the admin thread waits
 /// with more.
@@ -27,6 +28,8 @@ pub struct Services {
     pub readiness: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The metrics as Prometheus' text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Where inference requests are traced; `None` where no endpoint is configured.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// Why the server could not be started.
@@ -166,9 +169,10 @@ impl ServerHandle {
     pub fn finish(self, deadline: Instant) -> bool {
         self.stop_accepting();
         self.phase.send_replace(Phase::Finishing { deadline });
-        self.threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or(false))
-            .fold(true, |all, finished| all && finished)
+        let mut all = true;
+        for thread in self.threads {
+            all &= thread.join().unwrap_or(false);
+        }
+        all
     }
 }

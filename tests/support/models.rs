@@ -10,6 +10,7 @@ use onnxd::engine::{
 use onnxd::lifecycle::{ActiveVersion, ModelSettings, VersionPolicy};
 use onnxd::telemetry::ModelEvents;
 use onnxd::tensor::{DataType, Dimension, Tensor, TensorSpec};
+use serde_json::json;
 
 /// Holds runs back while it is closed.
 #[derive(Clone, Default)]
@@ -216,4 +217,32 @@ fn model_settings(batching: BatchingSettings) -> ModelSettings {
         model_file: None,
         warnings: Vec::new(),
     }
+}
+
+/// A JSON request with rows of two values.
+pub fn request(values: &[f32]) -> String {
+    let shape = [values.len() / 2, 2];
+    json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": shape, "data": values }] })
+        .to_string()
+}
+
+/// A request whose tensor lies behind its JSON: the header's length, and the body.
+pub fn binary_request(values: &[f32]) -> (String, Vec<u8>) {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let header = json!({
+        "id": "42",
+        "inputs": [{
+            "name": "x", "datatype": "FP32", "shape": [values.len() / 2, 2],
+            "parameters": { "binary_data_size": bytes.len() },
+        }],
+        "parameters": { "binary_data_output": true },
+    })
+    .to_string();
+    let length = header.len().to_string();
+    (length, [header.into_bytes(), bytes].concat())
+}
+
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
+    let value = |chunk: &[u8]| f32::from_le_bytes(chunk.try_into().expect("four bytes"));
+    bytes.chunks_exact(4).map(value).collect()
 }

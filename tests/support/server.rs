@@ -13,6 +13,8 @@ use onnxd::server::{
     BoundListener, ListenAddress, Server, ServerError, ServerHandle, ServerSettings, Services,
 };
 
+use onnxd::telemetry::traces::Tracer;
+
 use super::client::{Client, PATIENCE, Response};
 use super::models::Model;
 
@@ -31,16 +33,31 @@ impl TestServer {
         TestServer::serving(Arc::new(active), idle_manager(), change)
     }
 
+    /// Serves one model and traces its requests.
+    pub fn traced(model: Model, tracer: Tracer) -> TestServer {
+        let active = Arc::new(ActiveModels::of(vec![model.load()]));
+        TestServer::assembled(active, idle_manager(), Some(Arc::new(tracer)), |_| {})
+    }
+
     pub fn serving(
         active: Arc<ActiveModels>,
         manager: ManagerHandle,
+        change: impl FnOnce(&mut ServerSettings),
+    ) -> TestServer {
+        TestServer::assembled(active, manager, None, change)
+    }
+
+    fn assembled(
+        active: Arc<ActiveModels>,
+        manager: ManagerHandle,
+        tracer: Option<Arc<Tracer>>,
         change: impl FnOnce(&mut ServerSettings),
     ) -> TestServer {
         let any = "127.0.0.1:0".parse().expect("an address");
         let mut settings = ServerSettings::standard(vec![ListenAddress::Tcp(any)]);
         change(&mut settings);
         let ready = Arc::new(AtomicBool::new(true));
-        let services = services(active.clone(), manager, ready.clone());
+        let services = Services { tracer, ..services(active.clone(), manager, ready.clone()) };
         let handle = Server::start(settings, services, Vec::new()).expect("the server starts");
         let address = handle.addresses().iter().find_map(|address| match address {
             ListenAddress::Tcp(address) => Some(*address),
@@ -99,6 +116,7 @@ fn services(active: Arc<ActiveModels>, manager: ManagerHandle, ready: Arc<Atomic
         manager,
         readiness: Arc::new(move || ready.load(Ordering::Relaxed)),
         metrics: Arc::new(|| "onnxd_requests_total 7\n".to_owned()),
+        tracer: None,
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::facts::{Facts, Tensor};
 use super::{EngineAnswer, Inspection};
-use crate::commands::models::human_size;
 
 /// Width of the column of headings.
 const HEADING: usize = 12;
@@ -75,6 +74,22 @@ fn engine(answer: &EngineAnswer, line: &mut impl FnMut(&str, &str)) {
     }
 }
 
+/// A size for people: three digits and a unit.
+fn human_size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for larger in units {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = larger;
+    }
+    let decimals = usize::from(unit != "B" && size < 100.0);
+    format!("{size:.decimals$} {unit}")
+}
+
 /// A number with its thousands apart.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -124,6 +139,21 @@ mod tests {
         let end = "engine      onnxruntime 1.32.0 runs it on cpu: 4 nodes on CPUExecutionProvider\n\
                    engine      tract does not run it\n            no\n";
         assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (150 * 1024, "150 KiB"),
+            (64 << 20, "64.0 MiB"),
+            (u64::MAX, "16777216 TiB"),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(human_size(bytes), expected);
+        }
     }
 
     #[test]

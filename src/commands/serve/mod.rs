@@ -23,6 +23,7 @@ use crate::process::{
     StopOutcome, StopSettings, StopSignal, StopStep, Watchdog, activation, raise_open_files,
 };
 use crate::server::{BoundListener, Server, ServerHandle, Services};
+use crate::telemetry::traces::Tracer;
 use crate::telemetry::{events, export, logging};
 
 /// How often histograms are moved into their buckets: until then each value takes memory.
@@ -30,6 +31,9 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 /// What a service manager is asked to wait beyond its own limit, again and again, while models
 /// load.
 const LOADING_EXTENSION: Duration = Duration::from_secs(30);
+
+/// What the traces of the last requests may take to leave.
+const TRACES_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the environment hands over: read before there is a second thread.
 struct Inheritance {
@@ -88,6 +92,7 @@ async fn run(
     .context("the thread that manages models cannot be started")?;
     let (readiness, starting) = Readiness::new();
     let phases = Phases::default();
+    let tracer = settings.traces.as_ref().map(Tracer::start).transpose()?.map(Arc::new);
     let server = {
         let readiness = readiness.clone();
         let triton_names = settings.server.triton_metrics;
@@ -96,6 +101,7 @@ async fn run(
             manager: manager.clone(),
             readiness: Arc::new(move || readiness.is_ready()),
             metrics: Arc::new(move || export::render(triton_names)),
+            tracer: tracer.clone(),
         };
         listen(&settings, services, inheritance.sockets)?
     };
@@ -124,6 +130,9 @@ async fn run(
             Ok::<Ending, anyhow::Error>(life.stop(stop, &mut signals).await)
         })
         .await?;
+    if let Some(tracer) = tracer.and_then(Arc::into_inner) {
+        tracer.shutdown(TRACES_DEADLINE);
+    }
     Ok(code)
 }
 
@@ -135,7 +144,6 @@ fn listen(
     sockets: Vec<ActivatedListener>,
 ) -> anyhow::Result<ServerHandle> {
     let mut server_settings = settings.server.clone();
-    let origin = if sockets.is_empty() { "bound" } else { "inherited" };
     if !sockets.is_empty() {
         server_settings.listen.clear();
     }
@@ -143,11 +151,7 @@ fn listen(
         ActivatedListener::Tcp(listener) => BoundListener::Tcp(listener),
         ActivatedListener::Unix(listener) => BoundListener::Unix(listener),
     });
-    let server = Server::start(server_settings, services, inherited.collect())?;
-    for address in server.addresses() {
-        events::listening(address, origin);
-    }
-    Ok(server)
+    Ok(Server::start(server_settings, services, inherited.collect())?)
 }
 
 async fn upkeep() {

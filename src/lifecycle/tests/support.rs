@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 
 use crate::batching::{BatchingSettings, Reply, Request, RequestError};
@@ -53,21 +54,21 @@ impl StageEngine {
 
     /// Lets the loads go on that wait, and those that come.
     pub(super) fn release(&self) {
-        self.door.state.lock().unwrap().open = true;
+        self.door.state.lock().open = true;
         self.door.changed.notify_all();
     }
 
     /// Blocks until so many loads of files that say `wait` have begun.
     pub(super) fn until_waiting(&self, count: usize) {
-        let state = self.door.state.lock().unwrap();
-        drop(self.door.changed.wait_while(state, |state| state.waiting < count).unwrap());
+        let mut state = self.door.state.lock();
+        self.door.changed.wait_while(&mut state, |state| state.waiting < count);
     }
 
     fn wait(&self) {
-        let mut state = self.door.state.lock().unwrap();
+        let mut state = self.door.state.lock();
         state.waiting += 1;
         self.door.changed.notify_all();
-        drop(self.door.changed.wait_while(state, |state| !state.open).unwrap());
+        self.door.changed.wait_while(&mut state, |state| !state.open);
     }
 }
 

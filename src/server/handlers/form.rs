@@ -11,7 +11,6 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::batching::{Reply, Request};
-use crate::engine::Signature;
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::v1::{PredictRequest, decode_predict, encode_predictions};
 use crate::protocol::{
@@ -42,18 +41,18 @@ pub enum Decoded {
 }
 
 impl Form {
-    /// Reads a body for a model of this signature.
+    /// Reads a body for this version.
     ///
     /// # Errors
     /// The body is not what the form wants.
     pub fn decode(
         self,
         body: Bytes,
-        signature: &Signature,
+        version: &ActiveVersion,
         limits: &Limits,
         memo: Option<&RefCell<HeaderMemo>>,
     ) -> Result<Decoded, ProtocolError> {
-        let inputs = &signature.inputs;
+        let inputs = &version.batcher.signature().inputs;
         match (self, memo) {
             (Form::V2 { header_length }, Some(memo)) => {
                 memo.borrow_mut().decode_infer(body, header_length, inputs).map(Decoded::V2)
@@ -85,12 +84,13 @@ impl Decoded {
     /// What is queued; takes the inputs.
     ///
     /// # Errors
-    /// The request does not fit the signature.
+    /// The request does not fit the model's signature.
     pub fn take_request(
         &mut self,
-        signature: &Signature,
+        version: &ActiveVersion,
         arrived: Instant,
     ) -> Result<Request, ProtocolError> {
+        let signature = version.batcher.signature();
         match self {
             Decoded::V2(request) => Ok(Request {
                 outputs: resolve_outputs(request, &signature.outputs)?,

@@ -22,10 +22,12 @@ use crate::server::account::Account;
 use crate::server::compression::compress;
 use crate::server::network::{DataThread, Handoff, Shared};
 use crate::server::request_body::{HEADER_LENGTH, Received, RequestBody};
+use crate::server::request_id;
 use crate::server::respond::Failure;
 use crate::server::response_body::Answer;
 use crate::server::router::Target;
 use crate::server::service::Call;
+use crate::server::trace::{Subject, Trace};
 
 type Answered = Result<Response<Answer>, Failure>;
 
@@ -34,6 +36,16 @@ type Answered = Result<Response<Answer>, Failure>;
 pub enum Protocol {
     V2,
     V1,
+}
+
+impl Protocol {
+    /// The name of its requests in traces.
+    fn route(self) -> &'static str {
+        match self {
+            Protocol::V2 => "infer",
+            Protocol::V1 => "predict",
+        }
+    }
 }
 
 /// A request whose body is there.
@@ -53,7 +65,7 @@ pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> A
     let thread = &call.connection.thread;
     let shared = &thread.shared;
     let version = shared.services.active.get(&target.model, target.version.as_deref())?;
-    let account = Account::open(version.events.clone(), call.arrived, call.headers);
+    let account = open_account(shared, &version, &call, protocol);
     let (form, body) = match receive(shared, call.headers, call.body, protocol).await {
         Ok(received) => received,
         Err(failure) => return Ok(account.refuse(&failure, shared.settings.retry_after)),
@@ -71,6 +83,24 @@ pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> A
         response
     })
     .await
+}
+
+fn open_account(
+    shared: &Shared,
+    version: &ActiveVersion,
+    call: &Call<'_>,
+    protocol: Protocol,
+) -> Account {
+    let trace = shared.services.tracer.as_ref().and_then(|tracer| {
+        let subject = Subject {
+            name: protocol.route(),
+            model: &version.model,
+            version: version.number,
+            arrived: call.arrived,
+        };
+        Trace::begin(tracer, call.headers, &subject)
+    });
+    Account::open(version, call.arrived, request_id::given(call.headers).cloned(), trace)
 }
 
 async fn receive(
@@ -134,8 +164,8 @@ async fn attempt(
     let Arrived { body, form, at, mut version } = arrived;
     let body = body.decompressed(shared.settings.max_body_bytes)?;
     loop {
-        let decoded = form.decode(body.clone(), version.batcher.signature(), &limits, memo)?;
-        let result = run_decoded(&version, decoded, at).await;
+        let decoded = form.decode(body.clone(), &version, &limits, memo)?;
+        let result = run_decoded(&version, decoded, at, account).await;
         if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
             return result;
         }
@@ -144,14 +174,20 @@ async fn attempt(
         if Arc::ptr_eq(&successor, &version) {
             return result;
         }
-        account.moved_to(successor.events.clone());
+        account.moved_to(&successor);
         version = successor;
     }
 }
 
-async fn run_decoded(version: &ActiveVersion, mut decoded: Decoded, arrived: Instant) -> Answered {
-    let request = decoded.take_request(version.batcher.signature(), arrived)?;
+async fn run_decoded(
+    version: &ActiveVersion,
+    mut decoded: Decoded,
+    arrived: Instant,
+    account: &mut Account,
+) -> Answered {
+    let request = decoded.take_request(version, arrived)?;
     let outputs = request.outputs.clone();
     let reply = version.batcher.infer(request).await?;
+    account.replied(&reply.timing);
     decoded.encode(version, &outputs, reply)
 }

@@ -7,7 +7,7 @@ use hyper::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::Device;
+use crate::batching::Device;
 use crate::lifecycle::{ActiveVersion, VersionPolicy};
 use crate::protocol::v2;
 use crate::server::respond::{self, Failure};

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use context::TraceContext;
+use parking_lot::Mutex;
 
 use self::context::IdSource;
 use self::exporter::{Endpoint, Exporter};
@@ -138,8 +139,9 @@ struct RequestAttributes {
 pub struct Tracer {
     /// Dropped to end the exporter, which sends what it has and stops.
     sender: SyncSender<Vec<Span>>,
-    /// Closed by the exporter when it has ended.
-    ended: Receiver<()>,
+    /// Closed by the exporter when it has ended. Locked so that the network threads may share the
+    /// tracer; only the shutdown looks.
+    ended: Mutex<Receiver<()>>,
     stop: exporter::Stop,
     ids: IdSource,
     sample_ratio: f64,
@@ -167,7 +169,7 @@ impl Tracer {
             })
             .map_err(TraceError::Thread)?;
         let sample_ratio = settings.sample_ratio;
-        Ok(Tracer { sender, ended, stop, ids, sample_ratio })
+        Ok(Tracer { sender, ended: Mutex::new(ended), stop, ids, sample_ratio })
     }
 
     /// A request arrived with these headers. `None` where it is not traced: a caller that sends
@@ -269,7 +271,7 @@ impl Tracer {
         let Tracer { sender, ended, stop, .. } = self;
         stop.set();
         drop(sender);
-        let error = ended.recv_timeout(deadline);
+        let error = ended.into_inner().recv_timeout(deadline);
         matches!(error, Err(std::sync::mpsc::RecvTimeoutError::Disconnected))
     }
 }

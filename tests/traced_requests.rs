@@ -1,0 +1,69 @@
+//! Requests that are traced, at a collector of the tests' own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
+use onnxd::telemetry::traces::{TraceSettings, Tracer};
+use serde_json::Value;
+
+use crate::support::client::PATIENCE;
+use crate::support::models::{Behaviour, Model};
+use crate::support::server::TestServer;
+
+const BODY: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
+
+/// Takes one export a connection and gives its body on.
+fn collector() -> (String, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("a bound port"));
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.expect("a connection"));
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).expect("a head");
+                if line.trim().is_empty() {
+                    break;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a length");
+                }
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("a body");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+            stream.get_mut().write_all(answer).expect("the exporter reads");
+            if sender.send(serde_json::from_slice(&body).expect("JSON")).is_err() {
+                return;
+            }
+        }
+    });
+    (endpoint, receiver)
+}
+
+#[test]
+fn a_callers_trace_goes_on_through_its_stages() {
+    let (endpoint, exports) = collector();
+    let service_name = "onnxd".to_owned();
+    let settings = TraceSettings { endpoint, sample_ratio: 0.0, service_name };
+    let tracer = Tracer::start(&settings).expect("the endpoint is well-formed");
+    let server = TestServer::traced(Model::new("double", Behaviour::Double), tracer);
+    let mut client = server.client();
+    // Nobody asked for this one to be traced.
+    assert_eq!(client.post("/v2/models/double/infer", &[], BODY).status, 200);
+    let headers = [
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("x-request-id", "mine"),
+    ];
+    assert_eq!(client.post("/v2/models/double/infer", &headers, BODY).status, 200);
+    let export = exports.recv_timeout(PATIENCE).expect("spans are exported");
+    let spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans");
+    let names: Vec<&str> = spans.iter().filter_map(|span| span["name"].as_str()).collect();
+    assert_eq!(names, ["infer", "queue", "batch", "inference", "split", "write"]);
+    assert!(spans.iter().all(|span| span["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"));
+    assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
+    assert!(spans[0].to_string().contains("mine"), "{}", spans[0]);
+}
