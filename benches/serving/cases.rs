@@ -180,10 +180,11 @@ fn latency(server: &Server, bare: &Server, binary: &Rc<Vec<Vec<u8>>>, options: &
         let engine_us = (after.0 - before.0) / 1e3 / (after.1 - before.1);
         added.push(our.median_us - limit.median_us - engine_us);
         shown.push((our.median_us, limit.median_us, engine_us));
-        tails.push((our.p99_us, limit.p99_us, 0.0));
+        tails.push((our.p99_us, limit.p99_us));
     }
     let middle =
         |pick: fn(&(f64, f64, f64)) -> f64| median(&shown.iter().map(pick).collect::<Vec<_>>());
+    let tail = |pick: fn(&(f64, f64)) -> f64| median(&tails.iter().map(pick).collect::<Vec<_>>());
     row(
         "MLP, binary, 1 connection, median",
         &format!("{:.0} µs", middle(|s| s.0)),
