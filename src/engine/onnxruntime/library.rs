@@ -43,11 +43,8 @@ pub fn version_of(path: &Path) -> Result<String, String> {
     }
     // SAFETY: a library's initialisers run, which is what loading a library means that the
     // operator named or installed; nothing of it is used before it has been checked.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|error| {
-        // What the loader said is only in the source.
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        format!("the loader refuses it: {}", source.unwrap_or_else(|| error.to_string()))
-    })?;
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|error| format!("the loader refuses it: {}", detail_of(&error)))?;
     type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
     // SAFETY: the symbol has had this signature since ONNX Runtime 1.0.
     let base = unsafe { library.get::<GetApiBase>(b"OrtGetApiBase\0") }
@@ -64,6 +61,11 @@ pub fn version_of(path: &Path) -> Result<String, String> {
     std::mem::forget(library);
     check_version(&version)?;
     Ok(version)
+}
+
+/// What the loader says itself, which is beneath the error.
+fn detail_of(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn check_version(version: &str) -> Result<(), String> {
@@ -148,6 +150,13 @@ pub(super) fn load(search: &Search) -> Result<Loaded, EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_loaders_own_words_are_passed_on() {
+        crate::engine::onnxruntime::testing::allow_loading();
+        let error = version_of(Path::new("libthere-is-no-such-library.so")).expect_err("no such");
+        assert!(error.contains("No such file or directory"), "{error}");
+    }
 
     #[test]
     fn versions_below_the_api_are_too_old() {

@@ -147,7 +147,12 @@ pub fn search(named: Option<&Path>) -> Search {
 /// Looks at every place, also after the one to use: for people who want to see them all.
 pub fn survey(named: Option<&Path>) -> Search {
     let places = Surroundings::of_this_process(named).places();
-    Search { looked: places.into_iter().map(|(place, path)| look(place, path)).collect() }
+    // The loader goes first: once a library is loaded from a path, it answers to its bare name.
+    let split = places.iter().take_while(|(place, _)| *place != Place::LoaderPath).count();
+    let (by_path, by_name) = places.split_at(split);
+    let look = |(place, path): &(Place, Option<PathBuf>)| look(*place, path.clone());
+    let by_name: Vec<Looked> = by_name.iter().map(look).collect();
+    Search { looked: by_path.iter().map(look).chain(by_name).collect() }
 }
 
 /// `$XDG_DATA_HOME/onnxd/onnxruntime`, or its default under the home folder.
