@@ -129,10 +129,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn text_of(path: &Path) -> String {
+    path.to_str().expect("names of sources are plain").to_owned()
+}
+
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("the folder can be read").path();
         if path.is_dir() {
             files_below(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -149,8 +153,8 @@ fn sources(folder: &str) -> Vec<Source> {
     let mut sources: Vec<Source> = files
         .iter()
         .map(|path| Source {
-            path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
-            text: fs::read_to_string(path).unwrap(),
+            path: text_of(path.strip_prefix(root()).expect("it lies below the root")),
+            text: fs::read_to_string(path).expect("a source is text"),
             is_test: false,
         })
         .collect();
@@ -164,9 +168,9 @@ fn sources(folder: &str) -> Vec<Source> {
 /// Paths, as file and as folder, of the modules that a file declares for tests only.
 fn test_modules(source: &Source) -> Vec<String> {
     let path = Path::new(&source.path);
-    let stem = path.file_stem().unwrap().to_str().unwrap();
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let folder = match stem {
-        "mod" | "lib" | "main" => path.parent().unwrap().to_owned(),
+        "mod" | "lib" | "main" => path.parent().expect("a file lies in a folder").to_owned(),
         other => path.with_file_name(other),
     };
     let lines: Vec<&str> = source.text.lines().collect();
@@ -175,7 +179,7 @@ fn test_modules(source: &Source) -> Vec<String> {
         .filter(|pair| pair[0].trim() == "#[cfg(test)]")
         .filter_map(|pair| pair[1].trim().strip_suffix(';')?.split("mod ").nth(1))
         .flat_map(|name| {
-            let module = folder.join(name).to_str().unwrap().to_owned();
+            let module = text_of(&folder.join(name));
             [format!("{module}.rs"), format!("{module}/")]
         })
         .collect()
@@ -230,7 +234,7 @@ fn top_of_group(group: &str) -> Vec<String> {
             '}' if depth == 0 => break,
             '}' => depth -= 1,
             ',' if depth == 0 => words.push(String::new()),
-            _ if depth == 0 => words.last_mut().unwrap().push(character),
+            _ if depth == 0 => words.last_mut().expect("never empty").push(character),
             _ => {}
         }
     }
@@ -410,7 +414,7 @@ fn modules_with_files_of_their_own_are_folders_with_mod_rs() {
     let sources = sources("src");
     let paths: BTreeSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
     let has_folder = |path: &&str| {
-        let folder = format!("{}/", path.strip_suffix(".rs").unwrap());
+        let folder = format!("{}/", path.trim_end_matches(".rs"));
         paths.iter().any(|other| other.starts_with(&folder))
     };
     let violations = paths.iter().filter(|path| has_folder(path)).map(|it| (*it).to_owned());
