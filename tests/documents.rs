@@ -46,6 +46,9 @@ fn a_model_tells_its_signature_and_what_really_runs() {
     assert_eq!(metadata["parameters"]["engine"], "scripted");
     assert_eq!(metadata["parameters"]["device"], "cpu");
     assert_eq!(metadata["parameters"]["layout"]["instances"], 1);
+    let batching = &metadata["parameters"]["batching"];
+    assert_eq!(batching["batched"], false);
+    assert_eq!(batching["reason"], "switched off by configuration");
     let versioned = json_of(&server.get("/v2/models/double/versions/1"));
     assert_eq!(versioned["versions"], json!(["1"]));
     assert_eq!(json_of(&server.get("/v2/models/double/ready"))["ready"], true);

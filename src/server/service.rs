@@ -46,7 +46,10 @@ pub async fn answer(
     let mut response = answered.unwrap_or_else(|failure| {
         let mut response = failure.response(retry_after);
         let id = request_id::given(&head.headers).cloned().unwrap_or_else(request_id::made);
-        events::http_refused(&request_id::text(&id), response.status().as_u16(), &failure);
+        // A probe that asks too early was answered, not refused.
+        if !matches!(failure, Failure::NotReady) {
+            events::http_refused(&request_id::text(&id), response.status().as_u16(), &failure);
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         response
     });

@@ -122,7 +122,7 @@ fn facts(version: &ActiveVersion) -> BTreeMap<String, Value> {
         ("engine", json!(placement.engine)),
         ("engine_version", json!(placement.engine_version)),
         ("device", json!(placement.device.to_string())),
-        ("batched", json!(version.batcher.max_batch_size() > 0)),
+        ("batching", batching(version)),
         ("max_batch_size", json!(version.batcher.max_batch_size())),
         (
             "layout",
@@ -144,12 +144,30 @@ fn facts(version: &ActiveVersion) -> BTreeMap<String, Value> {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// Whether requests share batches, why, and where the batch lies.
+fn batching(version: &ActiveVersion) -> Value {
+    let proof = version.batcher.proof();
+    let signature = version.batcher.signature();
+    let axes: serde_json::Map<String, Value> = signature
+        .inputs
+        .iter()
+        .zip(&proof.axes.inputs)
+        .chain(signature.outputs.iter().zip(&proof.axes.outputs))
+        .filter_map(|(spec, axis)| axis.map(|axis| (spec.name.clone(), json!(axis))))
+        .collect();
+    json!({ "batched": proof.batched(), "reason": proof.verdict.to_string(), "axes": axes })
+}
+
 fn model_config(version: &ActiveVersion) -> v2::ModelConfig {
     let batcher = &version.batcher;
     let settings = &version.settings.batching;
     let signature = batcher.signature();
-    let max_batch_size = batcher.max_batch_size();
-    let batched = max_batch_size > 0;
+    // The configuration can only say that the batch is the first axis of every tensor; where it
+    // lies elsewhere, clients are to send whole shapes.
+    let axes = &batcher.proof().axes;
+    let batched = batcher.max_batch_size() > 0
+        && axes.inputs.iter().chain(&axes.outputs).all(|axis| *axis == Some(0));
+    let max_batch_size = if batched { batcher.max_batch_size() } else { 0 };
     let output = |spec| {
         let mut output = v2::ConfigOutput::new(spec, batched);
         if let Some(file) = version.settings.labels.get(&spec.name) {
