@@ -77,6 +77,8 @@ def main():
     product = [h.make_node("MatMul", ["x", "w"], ["y"], name="product")]
     io = [value("x", T.FLOAT, ["n", 4])], [value("y", T.FLOAT, ["n", 3])]
     model = save("matmul", product, *io, [onnx.numpy_helper.from_array(weight, "w")])
+    # It would append to a file that is there.
+    (FOLDER / "external.bin").unlink(missing_ok=True)
     onnx.save_model(model, FOLDER / "external.onnx", save_as_external_data=True,
                     location="external.bin", size_threshold=0)
 
@@ -181,6 +183,14 @@ def main():
           value("c", T.FLOAT, [1, "n", hidden])],
          [value("hn", T.FLOAT, [1, "n", hidden]), value("cn", T.FLOAT, [1, "n", hidden])],
          [onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(r, "r")])
+
+    begin = lambda name, outputs, shapes: save(  # noqa: E731
+        name, [h.make_node("LSTM", ["x", "w", "r"], outputs, name="cell", hidden_size=hidden)],
+        [value("x", T.FLOAT, ["time", "n", size])],
+        [value(o, T.FLOAT, s) for o, s in zip([o for o in outputs if o], shapes)],
+        [onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(r, "r")])
+    begin("lstm_from_zero", ["y", "yh"], [["time", 1, "n", hidden], [1, "n", hidden]])
+    begin("lstm_with_cell", ["y", "", "yc"], [["time", 1, "n", hidden], [1, "n", hidden]])
 
     save("half_sum", [h.make_node("Add", ["a", "b"], ["y"], name="add")],
          [value("a", T.FLOAT16, ["n"]), value("b", T.FLOAT16, ["n"])],

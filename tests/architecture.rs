@@ -20,7 +20,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("autodiff", &["onnx", "tensor"]),
     ("batching", &["engine", "tensor", "telemetry"]),
     ("lifecycle", &["batching", "engine", "repository", "telemetry"]),
-    ("server", &["lifecycle", "batching", "protocol", "tensor", "process", "telemetry"]),
+    // Of `engine` it names what batching's own interface speaks in, signatures, devices and errors;
+    // that it never holds an engine or a session, the test after the table's holds.
+    ("server", &["lifecycle", "batching", "engine", "protocol", "tensor", "process", "telemetry"]),
     ("data", &["onnx", "engine", "tensor"]),
     ("compress", &["onnx", "engine", "tensor"]),
     (
@@ -44,7 +46,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 ];
 
 /// Parts and single files that may import all of them.
-const MEETING_PLACES: &[&str] = &["commands", "cli.rs", "main.rs", "lib.rs"];
+const MEETING_PLACES: &[&str] = &["commands", "cli", "main.rs", "lib.rs"];
 
 /// Foreign crates and the only places that may name them.
 const RING_FENCES: &[(&str, &[&str])] = &[
@@ -58,9 +60,9 @@ const RING_FENCES: &[(&str, &[&str])] = &[
     ("metrics_process", &["telemetry/"]),
     ("tracing", &["telemetry/"]),
     ("tracing_subscriber", &["telemetry/"]),
-    ("clap", &["cli.rs", "cli/"]),
+    ("clap", &["cli/"]),
     ("prost", &["onnx/"]),
-    ("anyhow", &["commands/", "cli.rs", "main.rs"]),
+    ("anyhow", &["commands/", "main.rs"]),
 ];
 
 /// What decides or describes and does nothing: no runtime, no clock, no files, no threads.
@@ -79,7 +81,8 @@ const IMPURE_WORDS: &[&str] =
     &["tokio::", "Instant::now", "SystemTime::now", "std::fs", "std::net", "thread::"];
 
 /// Where `unsafe` may be written.
-const UNSAFE_PLACES: &[&str] = &["engine/onnxruntime/", "kernels/", "tensor/"];
+/// `main.rs`: the environment is written before there is a second thread.
+const UNSAFE_PLACES: &[&str] = &["engine/onnxruntime/", "kernels/", "tensor/", "main.rs"];
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
@@ -257,6 +260,21 @@ fn parts_import_only_what_the_table_allows() {
 }
 
 #[test]
+fn the_server_never_holds_an_engine() {
+    let mut violations = Vec::new();
+    for source in production().iter().filter(|source| source.part() == "server") {
+        for (number, line) in source.code() {
+            let is_use =
+                line.contains("engine::") && ["Engine", "Session"].iter().any(|it| names(line, it));
+            if is_use {
+                violations.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert_none("requests reach a session through batching only", violations);
+}
+
+#[test]
 fn foreign_crates_stay_in_their_fences() {
     let mut violations = Vec::new();
     for source in production() {
@@ -298,7 +316,9 @@ fn unsafe_code_stays_in_its_places_and_says_why() {
     let mut violations = Vec::new();
     for source in production() {
         let lines: Vec<&str> = source.text.lines().collect();
-        for (number, _) in source.code().into_iter().filter(|(_, line)| names(line, "unsafe")) {
+        // A type of an unsafe function does nothing yet.
+        let is_unsafe = |line: &str| names(line, "unsafe") && !line.contains("unsafe extern");
+        for (number, _) in source.code().into_iter().filter(|(_, line)| is_unsafe(line)) {
             if !source.is_in(UNSAFE_PLACES) {
                 violations.push(format!("{}:{number}: unsafe outside its places", source.path));
             }
@@ -341,8 +361,8 @@ fn files_are_short_and_say_what_they_are_for() {
         }
         for (index, line) in lines.iter().enumerate() {
             let length = line.chars().count();
-            // A long text stays in one piece: that is how somebody searches for it.
-            if length > MAX_LINE_CHARS && !line.contains('"') {
+            // The formatter sees to code; what it cannot break need not be broken.
+            if length > MAX_LINE_CHARS && line.trim_start().starts_with("//") {
                 violations.push(format!("{path}:{}: {length} characters", index + 1));
             }
             // Written in halves, or this file would break its own rule.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use super::layout::{Site, decide};
+use super::measure::usual_sample;
 use super::plan::Plan;
 use super::proof::{Finding, prove};
 use super::report;
@@ -11,7 +12,7 @@ use super::running::Running;
 use super::shared::{Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
-use super::{BatchingSettings, Layout, Reply, Request, RequestError};
+use super::{BatchingSettings, Layout, LayoutChoice, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
 
@@ -43,6 +44,7 @@ impl Batcher {
         let Finding { proof, sample } = prove(&mut slot, &signature, settings);
         report::verdict(&events, &proof.verdict);
         let plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
+        let sample = sample.map(|sample| usual_sample(&mut slot, sample));
         let site = Site {
             opener: &opener,
             placement: &placement,
@@ -54,7 +56,8 @@ impl Batcher {
         };
         let decided = decide(&site, slot)?;
         report::layout(&events, &decided.layout);
-        let fallback = site.fallback();
+        let may_move = settings.layout == LayoutChoice::Auto;
+        let fallback = may_move.then(|| site.fallback());
         let start = Start {
             max_rows: decided.layout.max_batch_size,
             inline: decided.layout.inline,

@@ -18,6 +18,10 @@ use super::{Reply, RequestError};
 /// waits, and the other connections of its thread wait as well.
 const MAX_BATCHES_AT_A_STRETCH: usize = 32;
 
+/// A batch that waits for company looks this often whether the version was closed, so that a
+/// drain does not take as long as a queue delay may be.
+const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+
 /// Runs longer than this, by the moving average, belong on instance threads. Four times the bound
 /// of the decision at load, which looks at smaller batches: between the two nothing changes.
 pub(super) const TOO_LONG: Duration = Duration::from_micros(800);
@@ -107,7 +111,8 @@ pub(super) async fn drive(
             Next::Answer => return answer(submitted).await,
             Next::Yield => tokio::task::yield_now().await,
             Next::Due(due) => {
-                if let Ok(result) = tokio::time::timeout_at(due.into(), answer(submitted)).await {
+                let look = due.min(Instant::now() + LONGEST_SLEEP);
+                if let Ok(result) = tokio::time::timeout_at(look.into(), answer(submitted)).await {
                     return result;
                 }
             }

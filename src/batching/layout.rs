@@ -2,12 +2,12 @@
 //!
 //! A run shorter than the hand-over to a thread happens where requests arrive. A longer one gets
 //! instance threads; on the CPU a short measurement decides how many, of how many threads each,
-//! and how many rows a batch has: the highest throughput wins, and of layouts that come within
-//! [`GOOD_ENOUGH`] of it, the one whose runs are shortest. What configuration says is not
+//! and how many rows a batch has (`curve` says by which rule). What configuration says is not
 //! measured.
 
 use std::time::{Duration, Instant};
 
+use super::curve::{Curve, Division, choose, median};
 use super::layout_cache::{self, Circumstances};
 use super::measure::{Load, Throughput, run_time, throughput};
 use super::plan::Plan;
@@ -26,14 +26,14 @@ const INLINE_BOUND: Duration = Duration::from_micros(200);
 const INLINE_ROWS: usize = 8;
 /// Each instance holds the weights once more: beyond this many, they are given more threads.
 const MAX_INSTANCES: usize = 8;
-/// Share of the best throughput that is as good, given how precisely it can be measured.
-const GOOD_ENOUGH: f64 = 0.98;
 /// A larger batch that does not gain this is not tried larger still.
 const WORTHWHILE: f64 = 1.02;
 /// Time for the whole measurement; the last run may overdraw it.
 const BUDGET: Duration = Duration::from_millis(3000);
-/// Time for one point of it.
-const WINDOW: Duration = Duration::from_millis(120);
+/// Time for one point of it, each time it is looked at.
+const WINDOW: Duration = Duration::from_millis(40);
+/// How often each point is looked at, as far as there is time.
+const PASSES: usize = 3;
 
 /// What the decision is about.
 pub(super) struct Site<'a> {
@@ -52,21 +52,6 @@ pub(super) struct Site<'a> {
 pub(super) struct Decided {
     pub layout: Layout,
     pub slots: Vec<Slot>,
-}
-
-/// Instances and threads of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    instances: usize,
-    threads: usize,
-}
-
-/// One measured point.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Point {
-    shape: Shape,
-    rows: usize,
-    measured: Throughput,
 }
 
 /// Decides where `first`, the session opened so far, and others like it run.
@@ -119,8 +104,9 @@ impl Site<'_> {
     /// not to serve.
     fn warm_up(&self, slots: &mut [Slot]) {
         let load = self.sample.and_then(|sample| Load::new(sample, self.plan, 1));
-        if let Some(load) = load {
-            slots.iter_mut().filter(|slot| !slot.warm()).for_each(|slot| drop(load.run(slot)));
+        let Some(load) = load else { return };
+        for slot in slots.iter_mut().filter(|slot| !slot.warm()) {
+            load.run(slot);
         }
     }
 
@@ -159,14 +145,8 @@ impl Site<'_> {
     /// The layout where nothing can be measured: an instance per core, as far as memory should
     /// be spent on it.
     pub fn fallback(&self) -> Layout {
-        let shape = shapes(self.cores, self.settings.instances, self.settings.threads)[0];
-        Layout {
-            inline: false,
-            instances: shape.instances,
-            threads: shape.threads,
-            max_batch_size: self.largest_batch(),
-            origin: "configured",
-        }
+        let divisions = divisions(self.cores, self.settings.instances, self.settings.threads);
+        self.layout_of(divisions[0], self.largest_batch(), "configured")
     }
 
     fn circumstances(&self) -> Circumstances {
@@ -216,17 +196,16 @@ impl Site<'_> {
     fn measure(&self, first: Slot) -> Result<Option<Decided>, EngineError> {
         let Some(sample) = self.sample else { return Ok(None) };
         let until = Instant::now() + BUDGET;
-        let shapes = shapes(self.cores, self.settings.instances, self.settings.threads);
-        let share = BUDGET / u32::try_from(shapes.len()).unwrap_or(u32::MAX);
+        let divisions = divisions(self.cores, self.settings.instances, self.settings.threads);
+        let share = BUDGET / u32::try_from(divisions.len()).unwrap_or(u32::MAX);
         let mut slots = vec![first];
-        let mut points: Vec<Point> = Vec::new();
+        let mut curves: Vec<Curve> = Vec::new();
         let mut refusal: Option<EngineError> = None;
-        for shape in shapes {
-            let layout =
-                Layout { instances: shape.instances, threads: shape.threads, ..self.fallback() };
-            if !points.is_empty() && Instant::now() >= until {
+        for division in divisions {
+            if !curves.is_empty() && Instant::now() >= until {
                 break;
             }
+            let layout = self.layout_of(division, self.largest_batch(), "measured");
             // Memory may not suffice for so many sessions; for fewer it may.
             match self.open_all(layout, std::mem::take(&mut slots)) {
                 Ok(decided) => slots = decided.slots,
@@ -235,51 +214,61 @@ impl Site<'_> {
                     continue;
                 }
             }
-            self.measure_shape(sample, shape, &mut slots, Instant::now() + share, &mut points);
+            let points = self.measure_batches(sample, &mut slots, Instant::now() + share);
+            curves.push(Curve { division, points });
         }
-        let Some(chosen) = choose(&points) else { return refusal.map_or(Ok(None), Err) };
+        let Some((division, rows)) = choose(&curves) else { return refusal.map_or(Ok(None), Err) };
         let configured = self.plan.and(self.settings.max_batch_size);
-        let layout = Layout {
-            inline: false,
-            instances: chosen.shape.instances,
-            threads: chosen.shape.threads,
-            max_batch_size: configured.unwrap_or(chosen.rows),
-            origin: "measured",
-        };
+        let layout = self.layout_of(division, configured.unwrap_or(rows), "measured");
         self.open_all(layout, slots).map(Some)
     }
 
-    /// Measures growing batches until they gain nothing or the time is used up.
-    fn measure_shape(
+    fn layout_of(&self, division: Division, max_batch_size: usize, origin: &'static str) -> Layout {
+        let Division { instances, threads } = division;
+        Layout { inline: false, instances, threads, max_batch_size, origin }
+    }
+
+    /// Measures growing batches until they gain nothing or the time is used up; then the same
+    /// again: what disturbs one window of time does not disturb them all.
+    fn measure_batches(
         &self,
         sample: &Sample,
-        shape: Shape,
         slots: &mut [Slot],
         until: Instant,
-        points: &mut Vec<Point>,
-    ) {
+    ) -> Vec<(usize, Throughput)> {
+        let mut looked_at: Vec<(Load, Vec<Throughput>)> = Vec::new();
         let mut best = 0.0f64;
         let mut without_gain = 0;
-        let mut last: Option<(usize, Duration)> = None;
         for rows in self.batch_sizes() {
-            // Warm-up and three runs, if they take as long by row as the last.
-            let expected = last.map_or(Duration::ZERO, |(last_rows, run)| {
-                run.mul_f64(4.0 * rows as f64 / last_rows as f64)
+            // A run that warms up and one that counts, if they take as long by row as the last.
+            let expected = looked_at.last().map_or(Duration::ZERO, |(load, measured)| {
+                measured[0].run.mul_f64(2.0 * rows as f64 / load.rows as f64)
             });
-            if last.is_some() && Instant::now() + expected > until {
-                return;
+            if !looked_at.is_empty() && Instant::now() + expected > until {
+                break;
             }
-            let Some(load) = Load::new(sample, self.plan, rows) else { return };
-            let Some(measured) = throughput(slots, &load, WINDOW) else { return };
-            points.push(Point { shape, rows, measured });
-            last = Some((rows, measured.run));
-            without_gain =
-                if measured.rows_per_second > best * WORTHWHILE { 0 } else { without_gain + 1 };
-            best = best.max(measured.rows_per_second);
+            let Some(load) = Load::new(sample, self.plan, rows) else { break };
+            let warm = throughput(slots, &load, Duration::ZERO);
+            let Some(first) = warm.and_then(|_| throughput(slots, &load, WINDOW)) else { break };
+            looked_at.push((load, vec![first]));
+            let gain = first.rows_per_second > best * WORTHWHILE;
+            without_gain = if gain { 0 } else { without_gain + 1 };
+            best = best.max(first.rows_per_second);
             if without_gain == 2 {
-                return;
+                break;
             }
         }
+        for _ in 1..PASSES {
+            for (load, measured) in &mut looked_at {
+                if Instant::now() + measured[0].run <= until {
+                    measured.extend(throughput(slots, load, WINDOW));
+                }
+            }
+        }
+        let medians = looked_at
+            .into_iter()
+            .filter_map(|(load, measured)| Some((load.rows, median(measured)?)));
+        medians.collect()
     }
 
     fn batch_sizes(&self) -> Vec<usize> {
@@ -294,23 +283,23 @@ impl Site<'_> {
 
 /// Ways to divide the cores, most instances first: the session opened at load has one thread and
 /// is of use there.
-fn shapes(cores: usize, instances: Option<usize>, threads: Option<usize>) -> Vec<Shape> {
+fn divisions(cores: usize, instances: Option<usize>, threads: Option<usize>) -> Vec<Division> {
     let cores = cores.max(1);
     match (instances, threads) {
         (Some(instances), Some(threads)) => {
-            vec![Shape { instances: instances.max(1), threads: threads.max(1) }]
+            vec![Division { instances: instances.max(1), threads: threads.max(1) }]
         }
         (Some(instances), None) => {
             let instances = instances.max(1);
-            vec![Shape { instances, threads: (cores / instances).max(1) }]
+            vec![Division { instances, threads: (cores / instances).max(1) }]
         }
         (None, Some(threads)) => {
             let threads = threads.max(1);
             let most = (cores / threads).clamp(1, MAX_INSTANCES);
-            halved(most).map(|instances| Shape { instances, threads }).collect()
+            halved(most).map(|instances| Division { instances, threads }).collect()
         }
         (None, None) => halved(cores.min(MAX_INSTANCES))
-            .map(|instances| Shape { instances, threads: cores / instances })
+            .map(|instances| Division { instances, threads: cores / instances })
             .collect(),
     }
 }
@@ -320,16 +309,6 @@ fn halved(most: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(most), |&instances| (instances > 1).then_some(instances / 2))
 }
 
-/// The best point: see this file's first lines.
-fn choose(points: &[Point]) -> Option<Point> {
-    let best = points.iter().map(|point| point.measured.rows_per_second).fold(0.0, f64::max);
-    points
-        .iter()
-        .filter(|point| point.measured.rows_per_second >= best * GOOD_ENOUGH)
-        .min_by_key(|point| (point.measured.run, point.rows, point.shape.instances))
-        .copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,9 +316,9 @@ mod tests {
     #[test]
     fn cores_are_divided_in_halves_and_configuration_wins() {
         let check = |cores, instances, threads, expected: &[(usize, usize)]| {
-            let found: Vec<(usize, usize)> = shapes(cores, instances, threads)
+            let found: Vec<(usize, usize)> = divisions(cores, instances, threads)
                 .into_iter()
-                .map(|shape| (shape.instances, shape.threads))
+                .map(|division| (division.instances, division.threads))
                 .collect();
             assert_eq!(found, expected);
         };
@@ -351,34 +330,5 @@ mod tests {
         check(4, Some(2), None, &[(2, 2)]);
         check(4, None, Some(2), &[(2, 2), (1, 2)]);
         check(2, Some(4), None, &[(4, 1)]);
-    }
-
-    #[test]
-    fn the_shortest_run_of_those_with_the_best_throughput_wins() {
-        // The encoder of request-path measurements: rows/s by batch.
-        let point = |instances, rows, rate: f64| Point {
-            shape: Shape { instances, threads: 2 / instances },
-            rows,
-            measured: Throughput {
-                rows_per_second: rate,
-                run: Duration::from_secs_f64(instances as f64 * rows as f64 / rate),
-            },
-        };
-        let mut points = vec![
-            point(1, 1, 95.0),
-            point(1, 8, 148.0),
-            point(1, 16, 157.0),
-            point(2, 1, 132.0),
-            point(2, 4, 171.0),
-            point(2, 8, 199.0),
-            point(2, 16, 200.0),
-        ];
-        let chosen = choose(&points).expect("there are points");
-        assert_eq!((chosen.shape.instances, chosen.rows), (2, 8));
-        // As good and sooner done.
-        points.push(point(1, 4, 197.0));
-        let chosen = choose(&points).expect("there are points");
-        assert_eq!((chosen.shape.instances, chosen.rows), (1, 4));
-        assert_eq!(choose(&[]), None);
     }
 }

@@ -11,11 +11,11 @@ use crate::tensor::Tensor;
 
 /// A run that takes longer than this is measured by itself alone.
 const LONG_RUN: Duration = Duration::from_millis(50);
+/// A sample of which one row takes longer than this is too large to measure with.
+const LONG_SAMPLE: Duration = Duration::from_millis(300);
 /// Runs, and time for them, that a median is taken of.
 const TIMED_RUNS: usize = 15;
 const TIMED_TOTAL: Duration = Duration::from_millis(20);
-/// Runs of each session that a throughput is taken of, at least.
-const MIN_RUNS: usize = 3;
 
 /// Inputs of one run, made up.
 pub(super) struct Load {
@@ -41,6 +41,14 @@ impl Load {
     pub fn run(&self, slot: &mut Slot) -> bool {
         slot.run(&self.inputs, &self.outputs).is_ok()
     }
+}
+
+/// The sample to measure with: of the usual size where the model takes that, and not for long.
+pub(super) fn usual_sample(slot: &mut Slot, sample: Sample) -> Sample {
+    let Some(usual) = sample.of_usual_size() else { return sample };
+    let begun = Instant::now();
+    let taken = Load::new(&usual, None, 1).is_some_and(|load| load.run(slot));
+    if taken && begun.elapsed() < LONG_SAMPLE { usual } else { sample }
 }
 
 /// The median run of one session by itself, after one that warms it up; `None` where it fails.
@@ -70,26 +78,24 @@ pub(super) struct Throughput {
     pub run: Duration,
 }
 
-/// Runs the load on all sessions at once, each on its own thread, for about `window`; `None`
-/// where a run fails.
+/// Runs the load on all sessions at once, each on its own thread, for at least `window` and once
+/// each; `None` where a run fails.
 pub(super) fn throughput(slots: &mut [Slot], load: &Load, window: Duration) -> Option<Throughput> {
-    let barrier = Barrier::new(slots.len());
-    let barrier = &barrier;
-    let measured: Vec<Option<(usize, Duration)>> = std::thread::scope(|scope| {
+    let barrier = &Barrier::new(slots.len());
+    let measured: Vec<Option<(u32, Duration)>> = std::thread::scope(|scope| {
         let threads: Vec<_> = slots
             .iter_mut()
             .map(|slot| scope.spawn(move || run_for(slot, load, window, barrier)))
             .collect();
         threads.into_iter().map(|thread| thread.join().ok().flatten()).collect()
     });
-    let mut total = Throughput { rows_per_second: 0.0, run: Duration::ZERO };
     let sessions = u32::try_from(slots.len()).ok()?;
+    let mut total = Throughput { rows_per_second: 0.0, run: Duration::ZERO };
     for session in measured {
         let (runs, elapsed) = session?;
-        let runs = u32::try_from(runs).ok()?;
-        total.rows_per_second +=
-            load.rows as f64 * f64::from(runs) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        total.run += elapsed / runs.max(1) / sessions;
+        let run = (elapsed / runs.max(1)).max(Duration::from_nanos(1));
+        total.rows_per_second += load.rows as f64 / run.as_secs_f64();
+        total.run += run / sessions;
     }
     Some(total)
 }
@@ -99,16 +105,11 @@ fn run_for(
     load: &Load,
     window: Duration,
     barrier: &Barrier,
-) -> Option<(usize, Duration)> {
-    let warm = load.run(slot);
-    // Also where the warm-up failed: the others wait for everybody.
+) -> Option<(u32, Duration)> {
     barrier.wait();
-    if !warm {
-        return None;
-    }
     let begun = Instant::now();
     let mut runs = 0;
-    while runs < MIN_RUNS || begun.elapsed() < window {
+    while runs == 0 || begun.elapsed() < window {
         if !load.run(slot) {
             return None;
         }

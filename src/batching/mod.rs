@@ -1,13 +1,23 @@
 //! From one request to one run and back.
 //!
-//! Reading order: `request` (what is queued), `settings`, `queue` and `policy` (pure: which
-//! requests run next, and when), `batch` (join, pad, split), `proof` (may rows be batched at all,
-//! and on which axes), `layout` (inline or instance threads; how many, of how many threads),
-//! `batcher` (what everybody else holds), `instance` (a thread that owns a session).
+//! Requests of one model version wait in a queue, in groups that may share a batch; whoever is
+//! free takes the batch that is due, joins its inputs, runs a session and splits the outputs.
+//! One batching, two drivers: instance threads for long runs, the waiting requests themselves for
+//! short ones. There is no socket and no model file here, and no thread that only hands on.
+//!
+//! Reading order:
+//! - `request` (what comes and goes), `settings`, `batcher` (what everybody else holds);
+//! - pure: `queue` and `policy` (which requests run next, and when), `plan` (which may share a
+//!   batch), `join` and `split` over `strided`;
+//! - `shared` (the queue's lock), `slot` (a session that survives panics), `execute` (one batch),
+//!   the drivers `instance` and `inline`, `running` (both, and the move between them);
+//! - at load: `axes`, `sample`, `compare`, `proof` and its `verdict`; `measure`, `curve`,
+//!   `layout`, `layout_cache`; `report` (what telemetry is told).
 
 mod axes;
 mod batcher;
 mod compare;
+mod curve;
 mod execute;
 mod inline;
 mod instance;

@@ -23,8 +23,9 @@ pub(super) struct Running {
     pool: SessionPool,
     instances: Mutex<Vec<Instance>>,
     layout: Layout,
-    /// Where runs go when they become too long for network threads.
-    fallback: Layout,
+    /// Where runs go when they become too long for network threads; `None` where configuration
+    /// keeps them inline.
+    fallback: Option<Layout>,
     /// The layout after the move.
     moved: OnceLock<Layout>,
     /// Set by the first who finds runs too long: only one moves them.
@@ -40,7 +41,7 @@ impl Running {
     pub fn start(
         shared: Arc<Shared>,
         decided: Decided,
-        fallback: Layout,
+        fallback: Option<Layout>,
     ) -> Result<Running, EngineError> {
         let Decided { layout, slots } = decided;
         let (pooled, owned) = if layout.inline { (slots, Vec::new()) } else { (Vec::new(), slots) };
@@ -85,19 +86,20 @@ impl Running {
     /// Begins the move to instance threads, unless it has begun. Opening sessions takes time:
     /// that happens on a thread of its own, while runs go on inline.
     fn move_once(self: &Arc<Running>, average: Duration) {
+        let Some(fallback) = self.fallback.clone() else { return };
         if self.moving.swap(true, Ordering::AcqRel) {
             return;
         }
         let running = self.clone();
         let mover = Builder::new().name("onnxd-mover".to_owned());
-        match mover.spawn(move || running.move_to_threads(average)) {
+        match mover.spawn(move || running.move_to_threads(average, &fallback)) {
             Ok(handle) => *self.mover.lock() = Some(handle),
             Err(error) => report::move_failed(&self.shared.events, &no_thread(&error)),
         }
     }
 
-    fn move_to_threads(&self, average: Duration) {
-        let Layout { instances, threads, .. } = self.fallback;
+    fn move_to_threads(&self, average: Duration, fallback: &Layout) {
+        let Layout { instances, threads, .. } = *fallback;
         let opened: Result<Vec<Slot>, EngineError> =
             (0..instances).map(|_| Slot::open(&self.shared.opener, threads)).collect();
         let started = opened.and_then(|slots| {
@@ -117,7 +119,7 @@ impl Running {
             instances: self.instances.lock().len(),
             max_batch_size: self.layout.max_batch_size,
             origin: "measured",
-            ..self.fallback.clone()
+            ..fallback.clone()
         };
         report::moved(&self.shared.events, average, &layout);
         // Nobody else sets it: only one moves.

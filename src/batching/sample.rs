@@ -18,6 +18,10 @@ use crate::tensor::{AlignedBuffer, DataType, Dimension, Shape, Tensor, TensorSpe
 /// Elements of one made-up input at most: what is guessed must not exhaust the memory.
 const MAX_ELEMENTS: usize = 1 << 26;
 
+/// Sizes that open axes usually have: one such axis is a sequence, several are an image.
+const USUAL_SEQUENCE: usize = 32;
+const USUAL_IMAGE: usize = 224;
+
 /// What made-up values look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
@@ -39,9 +43,13 @@ pub(super) struct Sample {
     data_types: Vec<DataType>,
     outputs: SmallVec<[usize; 4]>,
     pub values: Values,
+    /// The size that was guessed, and for which axes of each input.
+    open: usize,
+    guessed: Vec<SmallVec<[usize; 4]>>,
 }
 
 /// What the shapes of samples are made from.
+#[derive(Clone, Copy)]
 pub(super) struct SampleShapes<'a> {
     pub signature: &'a Signature,
     /// Batch axis per input.
@@ -75,7 +83,34 @@ impl Sample {
             data_types: source.signature.inputs.iter().map(|input| input.data_type).collect(),
             outputs: (0..source.signature.outputs.len()).collect(),
             values,
+            open: source.open,
+            guessed: source
+                .signature
+                .inputs
+                .iter()
+                .zip(source.axes)
+                .map(|(input, &axis)| guessed_axes(source, input, axis))
+                .collect(),
         })
+    }
+
+    /// The same with larger sizes where they were guessed: small ones are found sooner, these are
+    /// nearer to what is really asked. `None` where nothing was guessed, or larger already.
+    pub fn of_usual_size(&self) -> Option<Sample> {
+        let axes = self.guessed.iter().map(SmallVec::len).max()?;
+        let usual = if axes > 1 { USUAL_IMAGE } else { USUAL_SEQUENCE };
+        if axes == 0 || self.open >= usual {
+            return None;
+        }
+        let mut larger = Sample { open: usual, ..self.clone() };
+        for (shape, guessed) in larger.shapes.iter_mut().zip(&self.guessed) {
+            let Some(shape) = shape else { continue };
+            guessed.iter().for_each(|&axis| shape[axis] = usual);
+            if element_count(shape).is_none_or(|count| count > MAX_ELEMENTS) {
+                return None;
+            }
+        }
+        Some(larger)
     }
 
     /// The same shapes with values of another kind.
@@ -166,6 +201,18 @@ fn input_shape(source: &SampleShapes<'_>, input: &TensorSpec, axis: Option<usize
     shape
 }
 
+/// The axes of an input that neither the model nor configuration gives a size.
+fn guessed_axes(
+    source: &SampleShapes<'_>,
+    input: &TensorSpec,
+    axis: Option<usize>,
+) -> SmallVec<[usize; 4]> {
+    // A shape that follows the guess is a guess.
+    let with = |open: usize| input_shape(&SampleShapes { open, ..*source }, input, axis);
+    let (one, other) = (with(1), with(2));
+    (0..one.len()).filter(|&place| one[place] != other[place]).collect()
+}
+
 /// `sizes`, with the sizes that the model has fixed in their places.
 fn fixed_over(dimensions: &[Dimension], sizes: &[usize]) -> Shape {
     let fixed = |place: usize| match dimensions.get(place) {
@@ -229,6 +276,26 @@ mod tests {
         assert!(shapes(spec("x", ""), None, &[]).is_empty());
         let open = TensorSpec { shape: None, ..spec("x", "") };
         assert_eq!(shapes(open, Some(0), &[4, 6])[..], [1, 6]);
+    }
+
+    #[test]
+    fn what_was_guessed_takes_its_usual_size() {
+        let usual = |input: TensorSpec, configured: &[(String, Vec<usize>)]| {
+            let signature = Signature { inputs: vec![input], outputs: Vec::new() };
+            let configured = configured.iter().cloned().collect();
+            let source = SampleShapes {
+                signature: &signature,
+                axes: &[Some(0)],
+                configured: &configured,
+                open: 8,
+            };
+            let usual = Sample::new(&source, Values::Small).expect("small").of_usual_size()?;
+            usual.shapes[0].as_ref().map(|shape| shape.to_vec())
+        };
+        assert_eq!(usual(spec("x", "?,?,16"), &[]), Some(vec![1, 32, 16]));
+        assert_eq!(usual(spec("x", "?,3,?,?"), &[]), Some(vec![1, 3, 224, 224]));
+        assert_eq!(usual(spec("x", "?,16"), &[]), None);
+        assert_eq!(usual(spec("x", "?,?,16"), &[("x".to_owned(), vec![9])]), None);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use super::{BatchingSettings, Reply, Request, RequestError, SessionOpener};
 use crate::engine::Signature;
 use crate::telemetry::ModelEvents;
 
+/// No batch waits longer for company, whatever is configured: times must stay on the clock.
+const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A request in the queue, and where its answer goes.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -127,8 +130,10 @@ impl Shared {
         let max_rows = if start.plan.is_some() { start.max_rows.max(1) } else { 1 };
         let mut preferred = settings.preferred_batch_sizes.clone();
         preferred.sort_unstable();
-        let policy = Policy { max_rows, max_delay: settings.max_queue_delay, preferred };
-        let queue = Queue::new(settings.max_queue_size);
+        let max_delay = settings.max_queue_delay.min(LONGEST_DELAY);
+        let policy = Policy { max_rows, max_delay, preferred };
+        // Everybody waits for a moment: a queue that takes nobody would refuse all.
+        let queue = Queue::new(settings.max_queue_size.max(1));
         Shared {
             signature: start.signature,
             plan: start.plan,
@@ -153,6 +158,7 @@ impl Shared {
     /// # Errors
     /// The version is closed, the queue is full, or the inputs disagree on their rows.
     pub fn submit(&self, request: Request) -> Result<Submitted<'_>, RequestError> {
+        debug_assert_eq!(request.inputs.len(), self.signature.inputs.len());
         let admission = match &self.plan {
             Some(plan) => plan.admit(&self.signature, &request)?,
             None => Admission::alone(),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::SettingsReader;
 use super::catalog::{Catalog, Model, Version};
+use super::plan::read_files;
 use super::state::State;
-use crate::repository::{MODEL_FILE, ModelPlace, read_model};
+use crate::repository::ModelPlace;
 
 /// Reason of what lies on disk and was not asked for.
 pub(super) const NOT_LOADED: &str = "not loaded";
@@ -33,7 +35,11 @@ pub struct IndexEntry {
 }
 
 /// The index of what the catalogue knows and of what else lies at `places`.
-pub(super) fn index(catalog: &Catalog, places: &[ModelPlace]) -> Vec<IndexEntry> {
+pub(super) fn index(
+    catalog: &Catalog,
+    places: &[ModelPlace],
+    reader: &SettingsReader,
+) -> Vec<IndexEntry> {
     let mut lines: BTreeMap<(String, Option<u64>), (VersionState, String)> = BTreeMap::new();
     for (name, model) in catalog.models() {
         for (number, version) in spokesmen(model) {
@@ -42,8 +48,8 @@ pub(super) fn index(catalog: &Catalog, places: &[ModelPlace]) -> Vec<IndexEntry>
     }
     for place in places {
         let known = catalog.get(&place.name);
-        match read_model(place, MODEL_FILE) {
-            Ok(files) => {
+        match read_files(place, reader, None) {
+            Ok((_, files)) => {
                 for version in files.versions {
                     let reason = known.map(|model| model.reason.clone());
                     let reason = reason.filter(|reason| !reason.is_empty());
@@ -53,7 +59,8 @@ pub(super) fn index(catalog: &Catalog, places: &[ModelPlace]) -> Vec<IndexEntry>
                     });
                 }
             }
-            Err(error) if known.is_none() => {
+            // What serves or did says more than what lies there now.
+            Err(error) if known.is_none_or(|model| model.versions.is_empty()) => {
                 let line = (VersionState::Unavailable, error.to_string());
                 lines.insert((place.name.clone(), None), line);
             }

@@ -156,7 +156,8 @@ impl Manager {
             Command::Load { model, overrides, reply } => self.load(model, overrides, reply),
             Command::Unload { model, reply } => self.unload(&model, reply),
             Command::Index { reply } => {
-                let _ = reply.send(index(&self.catalog, &self.places()));
+                let reader = &self.settings.served.settings;
+                let _ = reply.send(index(&self.catalog, &self.places(), reader));
             }
             Command::InitialLoads { reply } => match &self.initial {
                 Some(outcomes) => drop(reply.send(outcomes.clone())),

@@ -10,7 +10,8 @@ use super::loader::panic_message;
 use super::policy::desired_versions;
 use super::{LoadError, ModelSettings, ServedModels, SettingsReader};
 use crate::repository::{
-    MODEL_FILE, ModelPlace, VersionFiles, check_name, place_model, read_model, read_repository,
+    MODEL_FILE, ModelFiles, ModelPlace, VersionFiles, check_name, place_model, read_model,
+    read_repository,
 };
 
 /// A model that the configuration speaks of.
@@ -116,8 +117,7 @@ pub(super) fn plan_model(
     config: Option<&str>,
 ) -> Result<Plan, LoadError> {
     let path = &place.path;
-    let settings = read_settings(path, reader, config)?;
-    let files = read_model(place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
+    let (settings, files) = read_files(place, reader, config)?;
     let on_disk: Vec<u64> = files.versions.iter().map(|version| version.number).collect();
     let desired = desired_versions(&settings.versions, &on_disk);
     if desired.is_empty() {
@@ -132,6 +132,20 @@ pub(super) fn plan_model(
         on_disk: on_disk.into_iter().collect(),
         warnings,
     })
+}
+
+/// A model's settings, and its versions as they lie on disk.
+///
+/// # Errors
+/// The settings are wrong, or there is nothing to serve.
+pub(super) fn read_files(
+    place: &ModelPlace,
+    reader: &SettingsReader,
+    config: Option<&str>,
+) -> Result<(ModelSettings, ModelFiles), LoadError> {
+    let settings = read_settings(&place.path, reader, config)?;
+    let files = read_model(place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
+    Ok((settings, files))
 }
 
 fn read_settings(

@@ -43,7 +43,8 @@ impl GraphBuilder {
     }
 
     /// Declares an input and gives its name back. The shape is text as in messages, such as
-    /// `batch, 3, 224, 224`: sizes, names of open axes, `?` for nameless ones, nothing for a scalar.
+    /// `batch, 3, 224, 224`: sizes, names of open axes, `?` for nameless ones, nothing for a
+    /// scalar.
     pub fn input(&mut self, name: &str, data_type: DataType, shape: &str) -> String {
         self.graph.input.push(value_info(name, data_type, Some(&parse_shape(shape))));
         name.to_owned()

@@ -151,16 +151,13 @@ impl ServerHandle {
     /// every response from now on says that its connection closes.
     pub fn stop_accepting(&self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        let first = self.phase.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let serving = *phase == Phase::Serving;
             if serving {
                 *phase = Phase::Closing;
             }
             serving
         });
-        if first {
-            events::listening_stopped();
-        }
     }
 
     /// Closes idle connections at once and the others after their request, cuts off what is left

@@ -9,8 +9,8 @@
 //! (permits, who serves what), `data`, `network` (what a thread holds), `stream` and `watched`
 //! (the socket), `progress` (does it move; limits), `connection`, `service` (what every response
 //! has in common), `router` (a match on path segments), `handlers`, `request_body`,
-//! `response_body`, `account` (each request counted once), `request_id`, `trace`, `respond` (error to status, the one
-//! place), `compression`, `openapi`.
+//! `response_body`, `account` (each request counted once), `request_id`, `trace`, `respond` (error
+//! to status, the one place), `compression`, `openapi`.
 
 mod account;
 mod admin;

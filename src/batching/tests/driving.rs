@@ -291,7 +291,7 @@ fn a_configured_delay_waits_for_company_but_not_for_ever() {
         runs.lock().clear();
         infer_all(&batcher, (0..4u8).map(|i| row(f32::from(i))).collect());
         assert_eq!(*runs.lock(), [[0.0, 1.0, 2.0, 3.0]], "full, it ran at once");
-        let short = BatchingSettings { max_queue_delay: Duration::from_millis(5), ..patient };
+        let short = BatchingSettings { max_queue_delay: Duration::from_millis(100), ..patient };
         let batcher = start(&model, &short);
         runs.lock().clear();
         infer_all(&batcher, vec![row(7.0), row(8.0)]);

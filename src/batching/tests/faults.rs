@@ -234,6 +234,21 @@ fn closing_refuses_the_new_and_answers_the_waiting() {
 }
 
 #[test]
+fn closing_ends_the_wait_for_company() {
+    for driver in [LayoutChoice::Inline, LayoutChoice::Threads] {
+        let patient =
+            BatchingSettings { max_queue_delay: Duration::from_secs(3600), ..settings(driver) };
+        let batcher = start(&Model::affine(), &patient);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| infer(&batcher, row(1.0)));
+            wait_queued(&batcher, 1);
+            batcher.join();
+            waiting.join().expect("no panic").expect("answered");
+        });
+    }
+}
+
+#[test]
 fn joining_frees_the_sessions_on_the_calling_thread() {
     for driver in [LayoutChoice::Inline, LayoutChoice::Threads] {
         let model = Model::affine();

@@ -61,17 +61,30 @@ fn a_measured_layout_is_taken_from_the_cache_the_next_time() {
     assert_eq!(start(&model, &other).layout().origin, "measured");
 }
 
-#[test]
-fn runs_that_become_long_move_to_instances_and_nobody_is_dropped() {
-    let model = Model::unary("batch,2", "batch,2", |shape, values| {
-        // Short while it is proven, long for the requests below.
+/// Short while it is proven, long for values from 100.
+fn deceiving() -> Model {
+    Model::unary("batch,2", "batch,2", |shape, values| {
         if values.iter().any(|value| *value >= 100.0) {
             std::thread::sleep(Duration::from_millis(4));
         }
         (shape.to_vec(), values.to_vec())
-    });
+    })
+}
+
+#[test]
+fn runs_that_are_configured_inline_stay_there_however_long() {
+    let batcher = start(&deceiving(), &settings(LayoutChoice::Inline));
+    for _ in 0..30 {
+        infer(&batcher, row(100.0)).expect("answered");
+    }
+    batcher.join();
+    assert!(batcher.layout().inline);
+}
+
+#[test]
+fn runs_that_become_long_move_to_instances_and_nobody_is_dropped() {
     let settings = BatchingSettings { instances: Some(2), ..settings(LayoutChoice::Auto) };
-    let batcher = start(&model, &settings);
+    let batcher = start(&deceiving(), &settings);
     assert!(batcher.layout().inline);
     let mut moved = false;
     for _ in 0..200 {

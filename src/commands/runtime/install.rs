@@ -82,11 +82,11 @@ fn from_file(file: &Path, cuda: bool, root: &Path) -> Result<PathBuf> {
     if cuda && !has_cuda {
         bail!("{}: --cuda was given, but there is no {CUDA_PROVIDER} in it", file.display());
     }
-    if let Some(library) = already_there(root, &version, has_cuda) {
-        if sha256_of(&library)? == sha256_of(&folder.path().join(LIBRARY))? {
-            eprintln!("ONNX Runtime {version} is already installed");
-            return Ok(library);
-        }
+    if let Some(library) = already_there(root, &version, has_cuda)
+        && sha256_of(&library)? == sha256_of(&folder.path().join(LIBRARY))?
+    {
+        eprintln!("ONNX Runtime {version} is already installed");
+        return Ok(library);
     }
     let library = put_in_place(folder, &root.join(&version))?;
     eprintln!("installed ONNX Runtime {version}{}", if has_cuda { " with CUDA" } else { "" });

@@ -133,7 +133,8 @@ fn pip_download_with(
 }
 
 fn run(pip: &[&str], requirement: &str, architecture: &str, folder: &Path) -> Result<Outcome> {
-    let platform = format!("manylinux_2_28_{architecture}");
+    // pip does not take the older for the newer by itself; the first that fits is preferred.
+    let platforms = ["2_28", "2_17"].map(|glibc| format!("manylinux_{glibc}_{architecture}"));
     let (program, arguments) = pip.split_first().expect("every way to call pip has a program");
     let terminal = io::stderr().is_terminal();
     // pip shows its progress on stdout, which is kept for results: it goes to stderr.
@@ -142,7 +143,8 @@ fn run(pip: &[&str], requirement: &str, architecture: &str, folder: &Path) -> Re
         .args(arguments)
         .args(["download", "--no-deps", "--no-input", "--disable-pip-version-check"])
         .args(["--only-binary=:all:", "--implementation", "cp"])
-        .args(["--python-version", PYTHON_VERSION, "--platform", &platform])
+        .args(["--python-version", PYTHON_VERSION])
+        .args(platforms.iter().flat_map(|platform| ["--platform", platform]))
         .args(["--progress-bar", if terminal { "on" } else { "off" }])
         .arg("--dest")
         .arg(folder)

@@ -61,6 +61,7 @@ impl Inheritance {
 pub(super) fn serve(overrides: Overrides) -> anyhow::Result<Ending> {
     let inheritance = Inheritance::take()?;
     let settings = config::load(&overrides)?;
+    models::require_places(&settings)?;
     let log = logging::install(settings.logging.format, &settings.logging.level)?;
     events::started();
     if let Err(error) = raise_open_files() {

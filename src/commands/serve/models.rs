@@ -6,9 +6,26 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use crate::config::{self, Settings};
+use crate::config::{self, ConfigProblems, Problem, Settings};
 use crate::engine::EngineError;
 use crate::lifecycle::{LoadError, LoadOutcome, ServedModels, SettingsReader};
+use crate::repository::{place_model, read_repository};
+
+/// Refuses what is named and not there, before anything is bound or loaded.
+///
+/// # Errors
+/// Every such name.
+pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
+    let models = settings.models.iter().map(|model| {
+        let place = place_model(model.name.as_deref(), &model.path);
+        place.map(drop).map_err(|error| Problem::on_command_line("--model", &error.to_string()))
+    });
+    let repositories = settings.repositories.iter().map(|folder| {
+        let read = read_repository(folder).map(drop);
+        read.map_err(|error| Problem::on_command_line("--repository", &error.to_string()))
+    });
+    ConfigProblems::none_or(models.chain(repositories).filter_map(Result::err).collect(), ())
+}
 
 /// The models that these settings name.
 pub(super) fn served(settings: &Settings) -> ServedModels {

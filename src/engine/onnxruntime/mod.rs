@@ -2,9 +2,10 @@
 //!
 //! Reading order: `search` (where the library is looked for), `library` (whether it is usable,
 //! loading it), `session` (a loaded model), `value`
-//! (tensors to and from ONNX Runtime), `signature`, `providers` (CUDA and TensorRT), `placement`
+//! (tensors to and from ONNX Runtime), `captured` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement`
 //! (which provider took which nodes), `errors` (its messages to ours).
 
+mod captured;
 mod errors;
 pub mod library;
 mod placement;
@@ -44,6 +45,11 @@ impl OnnxRuntime {
         Ok(OnnxRuntime { loaded: library::load(search)? })
     }
 
+    #[cfg(test)]
+    fn environment(&self) -> &ort::environment::Environment {
+        &self.loaded.environment
+    }
+
     fn open_with(
         &self,
         source: &ModelSource,
@@ -69,7 +75,8 @@ impl OnnxRuntime {
             fallback_reason: plan.fallback_reason.clone(),
         };
         plan.check_placement(&placement)?;
-        let session = session::OnnxSession::new(session.inner(), signature, placement)
+        let graphs = plan.captured_graphs(&session)?;
+        let session = session::OnnxSession::new(session.inner(), signature, placement, graphs)
             .map_err(|error| open_error(path, &error))?;
         Ok(Box::new(session))
     }

@@ -13,10 +13,7 @@ use crate::engine::NodePlacement;
 
 /// Counts per provider, most nodes first; empty where ONNX Runtime does not tell.
 pub(super) fn nodes_by_provider(session: &Session) -> Vec<NodePlacement> {
-    let counts = count(session).unwrap_or_else(|error| {
-        tracing::debug!(%error, "ONNX Runtime does not tell where nodes run");
-        BTreeMap::new()
-    });
+    let counts = count(session).unwrap_or_default();
     let mut nodes: Vec<NodePlacement> =
         counts.into_iter().map(|(provider, nodes)| NodePlacement { provider, nodes }).collect();
     nodes.sort_by_key(|placement| std::cmp::Reverse(placement.nodes));

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use ort::ep::{
     self, ArbitrarilyConfigurableExecutionProvider, ExecutionProvider, ExecutionProviderDispatch,
 };
+use ort::session::Session;
 use ort::session::builder::SessionBuilder;
+
+use super::captured::CapturedGraphs;
 
 use crate::engine::{
     CudaSettings, Device, DeviceChoice, EngineError, Placement, Precision, ProfileShape,
@@ -70,6 +73,8 @@ pub(super) struct Plan {
     pub device: Device,
     /// Providers and their options, the preferred one first; the CPU is always there.
     providers: Vec<(&'static str, Options)>,
+    /// Whether runs are captured as CUDA graphs.
+    cuda_graph: bool,
     /// Whether another plan may be tried where the device cannot be used.
     pub may_fall_back: bool,
     pub fallback_reason: Option<String>,
@@ -90,12 +95,18 @@ pub(super) fn plans(
     let cpu = |fallback_reason| Plan {
         device: Device::Cpu,
         providers: Vec::new(),
+        cuda_graph: false,
         may_fall_back: false,
         fallback_reason,
     };
     let accelerated = |device: Device, may_fall_back| Plan {
         device,
         providers: providers_of(device, settings),
+        cuda_graph: match device {
+            Device::Cpu => false,
+            Device::Cuda(_) => settings.cuda.cuda_graph,
+            Device::TensorRt(_) => settings.tensorrt.cuda_graph,
+        },
         may_fall_back,
         fallback_reason: None,
     };
@@ -223,6 +234,20 @@ impl Plan {
             return self.unavailable(reason.clone());
         }
         error
+    }
+
+    /// What captured runs need, where they are asked for.
+    pub fn captured_graphs(
+        &self,
+        session: &Session,
+    ) -> Result<Option<CapturedGraphs>, EngineError> {
+        let (Device::Cuda(index) | Device::TensorRt(index)) = self.device else { return Ok(None) };
+        if !self.cuda_graph {
+            return Ok(None);
+        }
+        CapturedGraphs::on_cuda(session.inner(), index)
+            .map(Some)
+            .map_err(|error| self.unavailable(format!("CUDA graphs: {error}")))
     }
 
     /// Refuses a device that took no node at all: what was asked for would not be what runs.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use ort::AsPointer;
 use ort::session::SharedSessionInner;
-use ort::sys::{OrtApi, OrtValue};
+use ort::sys::{OrtApi, OrtRunOptions, OrtValue};
 use smallvec::SmallVec;
 
+use super::captured::{CapturedGraphs, GraphError};
 use super::errors::run_error;
 use super::value::{CpuMemory, LentTensor, check, take_output};
 use crate::engine::{EngineError, Placement, Session, Signature};
@@ -27,6 +28,8 @@ pub(super) struct OnnxSession {
     memory: CpuMemory,
     input_names: Vec<CString>,
     output_names: Vec<CString>,
+    /// Where runs are captured and replayed.
+    graphs: Option<CapturedGraphs>,
 }
 
 // SAFETY: ONNX Runtime's objects are not tied to a thread; `&mut self` keeps runs apart.
@@ -37,6 +40,7 @@ impl OnnxSession {
         session: Arc<SharedSessionInner>,
         signature: Signature,
         placement: Placement,
+        graphs: Option<CapturedGraphs>,
     ) -> Result<OnnxSession, ort::Error> {
         let api = ort::api();
         let c_name = |name: &String| CString::new(name.as_str()).map_err(ort::Error::from);
@@ -46,6 +50,7 @@ impl OnnxSession {
             api,
             session,
             placement,
+            graphs,
             memory: CpuMemory::new(api)?,
             input_names: input_names.collect::<Result<_, _>>()?,
             output_names: output_names.collect::<Result<_, _>>()?,
@@ -72,6 +77,40 @@ impl Session for OnnxSession {
         if outputs.is_empty() {
             return Ok(Vec::new());
         }
+        let Some(mut graphs) = self.graphs.take() else {
+            return self.run_plain(inputs, outputs, ptr::null());
+        };
+        let result = self.run_captured(&mut graphs, inputs, outputs);
+        self.graphs = Some(graphs);
+        result
+    }
+}
+
+impl OnnxSession {
+    /// Replays the graph captured for these shapes; a first run of them is an ordinary one, which
+    /// says what shapes the outputs have.
+    fn run_captured(
+        &self,
+        graphs: &mut CapturedGraphs,
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let failed = |error: GraphError| EngineError::RunFailed { reason: error.to_string() };
+        if let Some(result) = graphs.replay(inputs, outputs) {
+            return result.map_err(failed);
+        }
+        let results = self.run_plain(inputs, outputs, graphs.uncaptured())?;
+        let names = (self.input_names.as_slice(), self.output_names.as_slice());
+        graphs.prepare(names, inputs, outputs, &results).map_err(failed)?;
+        Ok(results)
+    }
+
+    fn run_plain(
+        &self,
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+        options: *const OrtRunOptions,
+    ) -> Result<Vec<Tensor>, EngineError> {
         let mut names: SmallVec<[*const c_char; FEW]> = SmallVec::new();
         let mut lent: SmallVec<[LentTensor; FEW]> = SmallVec::new();
         for (name, tensor) in self.input_names.iter().zip(inputs) {
@@ -94,7 +133,7 @@ impl Session for OnnxSession {
         let status = unsafe {
             (self.api.Run)(
                 self.session.ptr().cast_mut(),
-                ptr::null(),
+                options,
                 names.as_ptr(),
                 values.as_ptr(),
                 values.len(),

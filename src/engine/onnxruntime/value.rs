@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ort::session::SharedSessionInner;
-use ort::sys::{ONNXTensorElementDataType as ElementType, OrtApi, OrtStatusPtr, OrtValue};
+use ort::sys::{
+    ONNXTensorElementDataType as ElementType, OrtAllocator, OrtApi, OrtStatusPtr, OrtValue,
+};
 use smallvec::SmallVec;
 
 use crate::tensor::{AlignedBuffer, Data, DataType, Shape, Tensor, TensorError};
@@ -88,6 +90,46 @@ pub(super) struct Value {
     pointer: NonNull<OrtValue>,
 }
 
+impl Value {
+    /// A new tensor in an allocator's memory.
+    ///
+    /// # Safety
+    /// The allocator is valid and outlives the value.
+    pub unsafe fn new_in(
+        api: &'static OrtApi,
+        allocator: *mut OrtAllocator,
+        data_type: DataType,
+        shape: &[usize],
+    ) -> Result<Value, ort::Error> {
+        let dimensions: SmallVec<[i64; 8]> = shape.iter().map(|&size| size as i64).collect();
+        let mut pointer = ptr::null_mut();
+        // SAFETY: pointers and lengths belong to `dimensions`; the caller answers for the rest.
+        check(unsafe {
+            (api.CreateTensorAsOrtValue)(
+                allocator,
+                dimensions.as_ptr(),
+                dimensions.len(),
+                element_type_of(data_type),
+                &mut pointer,
+            )
+        })?;
+        let pointer = NonNull::new(pointer).expect("a success hands over a value");
+        Ok(Value { api, pointer })
+    }
+
+    pub fn as_ptr(&self) -> *mut OrtValue {
+        self.pointer.as_ptr()
+    }
+
+    /// Where the tensor's numbers are, in whatever memory that is.
+    pub fn data(&self) -> Result<*mut c_void, ort::Error> {
+        let mut start = ptr::null_mut();
+        // SAFETY: the value is a tensor of numbers; the pointer stays valid as long as it does.
+        check(unsafe { (self.api.GetTensorMutableData)(self.as_ptr(), &mut start) })?;
+        Ok(start)
+    }
+}
+
 impl Drop for Value {
     fn drop(&mut self) {
         // SAFETY: the pointer is owned and released once. ONNX Runtime's allocators lock, so any
@@ -110,16 +152,16 @@ impl LentTensor {
         memory: &CpuMemory,
         tensor: &Tensor,
     ) -> Result<LentTensor, ort::Error> {
-        let dimensions: SmallVec<[i64; 8]> =
-            tensor.shape().iter().map(|&size| size as i64).collect();
         match tensor.data() {
             Data::Numbers(bytes) => {
+                let dimensions: SmallVec<[i64; 8]> =
+                    tensor.shape().iter().map(|&size| size as i64).collect();
                 let bytes = usable_bytes(tensor.data_type(), bytes);
                 let value = lend(api, memory, tensor.data_type(), &dimensions, &bytes)?;
                 Ok(LentTensor { value, bytes })
             }
             Data::Strings(strings) => {
-                let value = string_value(api, &dimensions, strings)?;
+                let value = string_value(api, tensor.shape(), strings)?;
                 Ok(LentTensor { value, bytes: Bytes::new() })
             }
         }
@@ -138,7 +180,7 @@ impl LentTensor {
 static EMPTY: u64 = 0;
 
 /// The same bytes where they are usable as they are, else a copy that is.
-fn usable_bytes(data_type: DataType, bytes: &Bytes) -> Bytes {
+pub(super) fn usable_bytes(data_type: DataType, bytes: &Bytes) -> Bytes {
     let size = data_type.size().expect("numbers have a size");
     let aligned = (bytes.as_ptr() as usize).is_multiple_of(size);
     let strange_boolean = data_type == DataType::Bool && bytes.iter().any(|&byte| byte > 1);
@@ -182,25 +224,14 @@ fn lend(
 
 fn string_value(
     api: &'static OrtApi,
-    dimensions: &[i64],
+    shape: &[usize],
     strings: &[Bytes],
 ) -> Result<Value, ort::Error> {
     let mut allocator = ptr::null_mut();
-    let mut pointer = ptr::null_mut();
-    // SAFETY: the default allocator is ONNX Runtime's own and lives as long as the library.
+    // SAFETY: the out-pointer is valid.
     check(unsafe { (api.GetAllocatorWithDefaultOptions)(&mut allocator) })?;
-    // SAFETY: pointers and lengths belong to `dimensions`; the value is owned below.
-    check(unsafe {
-        (api.CreateTensorAsOrtValue)(
-            allocator,
-            dimensions.as_ptr(),
-            dimensions.len(),
-            ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING,
-            &mut pointer,
-        )
-    })?;
-    let pointer = NonNull::new(pointer).expect("a success hands over a value");
-    let value = Value { api, pointer };
+    // SAFETY: the default allocator is ONNX Runtime's own and lives as long as the library.
+    let value = unsafe { Value::new_in(api, allocator, DataType::String, shape)? };
     for (index, string) in strings.iter().enumerate() {
         let mut element: *mut c_char = ptr::null_mut();
         // SAFETY: the value is a string tensor of `strings.len()` elements (its shape says so).

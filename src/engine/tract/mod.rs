@@ -1,5 +1,10 @@
 //! tract: pure Rust, always there.
 //!
+//! What tract would get wrong is refused when a model is opened. One difference is left: `Max`,
+//! `Min`, `Relu` and `Clip` answer a number where one of their operands is NaN, a product with a
+//! constant zero is zero whatever the other factor is, and the maximum of nothing but minus
+//! infinities is the lowest finite number.
+//!
 //! Reading order: `model` (from file to parsed graph), `functions`, `constants` and `support`
 //! (what is rewritten or refused on the way), `session` (a loaded model), `plan` (what tract
 //! runs), `branches`, `value` (tensors to tract's and back), `errors`.
@@ -11,6 +16,8 @@ mod functions;
 mod model;
 mod plan;
 mod session;
+#[cfg(test)]
+mod standard_cases;
 mod support;
 mod value;
 

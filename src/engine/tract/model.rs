@@ -81,11 +81,6 @@ fn check_format(proto: &ModelProto) -> Result<(), String> {
     if proto.opset_import.is_empty() {
         return Err("it imports no operator set".to_owned());
     }
-    let opset = functions::opset_of(&proto.opset_import);
-    if let Some(opset) = opset.filter(|&opset| opset < support::OLDEST_OPSET) {
-        let oldest = support::OLDEST_OPSET;
-        return Err(format!("its operator set is {opset}, before {oldest}, the oldest that runs"));
-    }
     if graph.output.is_empty() {
         return Err("its graph has no output".to_owned());
     }
@@ -183,6 +178,11 @@ fn check_types(graph: &GraphProto, signature: &Signature) -> Result<(), Complain
         node: node.map(|node| Node { name: node.name.clone(), operator: node.op_type.clone() }),
         reason: format!("{:?} is {}, a type that tract lacks", spec.name, spec.data_type),
     })
+}
+
+#[cfg(test)]
+pub(super) fn data_type_of_number(number: i32) -> Option<DataType> {
+    OnnxType::try_from(number).ok().and_then(data_type_of)
 }
 
 fn data_type_of(onnx_type: OnnxType) -> Option<DataType> {

@@ -121,10 +121,10 @@ impl TractSession {
             pairs.filter_map(|(spec, tensor)| Some((spec.shape.as_ref()?, tensor.as_ref()?)));
         for (dimensions, tensor) in tensors {
             for (dimension, &size) in dimensions.iter().zip(tensor.shape()) {
-                if let Dimension::Named(name) = dimension {
-                    if *sizes.entry(name).or_insert(size) != size {
-                        return false;
-                    }
+                if let Dimension::Named(name) = dimension
+                    && *sizes.entry(name).or_insert(size) != size
+                {
+                    return false;
                 }
             }
         }

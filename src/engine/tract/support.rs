@@ -13,9 +13,6 @@ use tract_onnx::prelude::Framework;
 
 use super::errors::{Complaint, Node, guarded};
 
-/// The oldest operator set that both engines run; before it binary operators broadcast by flag.
-pub(super) const OLDEST_OPSET: i64 = 7;
-
 /// Operators of `ai.onnx.ml` that tract has.
 const MACHINE_LEARNING: [&str; 6] = [
     "ArrayFeatureExtractor",
@@ -172,6 +169,12 @@ fn distrust(graph: &GraphProto, node: &NodeProto, opset: i64) -> Option<String> 
     };
     let has_input = |index: usize| node.input.get(index).is_some_and(|name| !name.is_empty());
     match node.op_type.as_str() {
+        "Add" | "And" | "Div" | "Equal" | "Greater" | "Less" | "Mul" | "Or" | "Pow" | "Sub"
+        | "Xor"
+            if attribute(node, "axis").is_some() =>
+        {
+            ignored("axis")
+        }
         "Attention" if (4..8).any(has_input) => {
             Some("tract does not keep past keys and values as ONNX does".to_owned())
         }
@@ -188,6 +191,12 @@ fn distrust(graph: &GraphProto, node: &NodeProto, opset: i64) -> Option<String> 
             .and_then(ignored),
         "GlobalLpPool" => Some("tract divides by the number of elements".to_owned()),
         "GRU" => distrust_recurrence(node, &["Sigmoid", "Tanh"]),
+        "LSTM"
+            if !(has_input(5) && has_input(6))
+                && node.output.get(2).is_some_and(|name| !name.is_empty()) =>
+        {
+            Some("tract begins with the state of one sequence, however many there are".to_owned())
+        }
         "LSTM" => distrust_recurrence(node, &["Sigmoid", "Tanh", "Tanh"]),
         "RNN" => distrust_recurrence(node, &["Tanh"]),
         "LinearClassifier" => distrust_classifier(node),

@@ -51,6 +51,28 @@ fn what_is_listed_serves_and_what_cannot_is_told() {
 }
 
 #[test]
+fn models_that_wait_to_be_asked_for_are_listed_with_what_is_wrong_with_them() {
+    let fixture = Fixture::new(&[
+        ("renamed/3/net.onnx", "ok"),
+        ("renamed/model.toml", "net.onnx"),
+        ("wrong/1/model.onnx", "ok"),
+        ("wrong/model.toml", "many"),
+    ]);
+    let mut served = fixture.served();
+    served.load_repositories = false;
+    let running = fixture.start(served);
+    assert_eq!(running.handle.wait_initial_loads(), []);
+    let index = running.index();
+    assert_eq!(index[0], "renamed/3 Unavailable not loaded");
+    assert!(index[1].ends_with("versions: expected a count, got \"many\""), "{index:?}");
+    assert_eq!(index.len(), 2);
+    assert_eq!(load(&running, "renamed"), Ok(()));
+    assert_eq!(running.index()[0], "renamed/3 Ready");
+    let error = running.current("wrong").unwrap_err();
+    assert_eq!(error, "model \"wrong\" is not ready: not loaded");
+}
+
+#[test]
 fn a_new_version_takes_over_and_a_failing_one_does_not() {
     let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
     let (running, _) = fixture.run();

@@ -239,7 +239,7 @@ fn a_load_that_keeps_failing_is_tried_so_often_and_no_more() {
         }
     }
     assert_eq!(attempts, 1 + RETRY.retries);
-    let index = crate::lifecycle::index::index(&world.catalog, &[]);
+    let index = crate::lifecycle::index::index(&world.catalog, &[], &super::support::reader());
     assert_eq!(index.len(), 1);
     assert_eq!(index[0].state, VersionState::Unavailable);
     assert_eq!(index[0].reason, "model.onnx: no such file or folder");

@@ -255,11 +255,15 @@ pub(super) fn standard_settings() -> ModelSettings {
     }
 }
 
-/// Reads settings that consist of a version policy: `all`, or how many of the newest.
+/// Reads settings that consist of a version policy (`all`, or how many of the newest) or the name
+/// of the model's file.
 pub(super) fn reader() -> SettingsReader {
     Arc::new(|folder: &Path, config: Option<&str>| {
         let on_disk = fs::read_to_string(folder.join("model.toml")).ok();
         let text = config.map(str::to_owned).or(on_disk).unwrap_or_else(|| "1".to_owned());
+        if text.ends_with(".onnx") {
+            return Ok(ModelSettings { model_file: Some(text), ..standard_settings() });
+        }
         let versions = match text.trim() {
             "all" => VersionPolicy::All,
             count => VersionPolicy::Latest(

@@ -1,3 +1,5 @@
+//! What a scrape shows.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Spans reach a collector, or are counted as lost.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, sync_channel};

@@ -1,0 +1,431 @@
+//! Runs that are captured as CUDA graphs and replayed.
+//!
+//! A captured graph reads and writes the addresses that it was captured with. So every set of
+//! shapes gets device memory of its own that stays: a run copies its inputs there, replays, and
+//! copies the outputs back.
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use ort::AsPointer;
+use ort::session::SharedSessionInner;
+use ort::sys::{
+    OrtAllocator, OrtAllocatorType, OrtApi, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtRunOptions,
+};
+
+use super::value::{Value, check, usable_bytes};
+use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError};
+
+/// Sets of shapes with a graph; more run without one. Each keeps its memory on the device.
+const MAX_GRAPHS: usize = 16;
+
+/// The run option that chooses a graph; -1 neither captures nor replays.
+const GRAPH_ID: &CStr = c"gpu_graph_id";
+
+/// Why a graph cannot be captured or replayed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GraphError {
+    #[error(transparent)]
+    Runtime(#[from] ort::Error),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("the CUDA runtime library cannot be loaded: {reason}")]
+    CudaRuntime { reason: String },
+    #[error("copying to or from the device failed with CUDA error {code}")]
+    Copy { code: c_int },
+}
+
+/// `cudaMemcpy`: it returns when the copy is done.
+type CudaMemcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> c_int;
+
+/// How bytes get to the device and back.
+enum Copier {
+    Cuda(CudaMemcpy),
+    /// The "device" is the host: everything but the copies is as on a GPU.
+    #[cfg(test)]
+    Host,
+}
+
+const HOST_TO_DEVICE: c_int = 1;
+const DEVICE_TO_HOST: c_int = 2;
+
+impl Copier {
+    fn cuda() -> Result<Copier, GraphError> {
+        let mut reason = String::new();
+        for name in ["libcudart.so.13", "libcudart.so.12"] {
+            // SAFETY: NVIDIA's library, which the provider has loaded already.
+            let library = match unsafe { libloading::Library::new(name) } {
+                Ok(library) => library,
+                Err(error) => {
+                    reason = error.to_string();
+                    continue;
+                }
+            };
+            // SAFETY: the symbol has had this signature in every version.
+            let memcpy = unsafe { library.get::<CudaMemcpy>(b"cudaMemcpy\0") }.map(|found| *found);
+            // Never closed: the function outlives every session.
+            std::mem::forget(library);
+            match memcpy {
+                Ok(memcpy) => return Ok(Copier::Cuda(memcpy)),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(GraphError::CudaRuntime { reason })
+    }
+
+    /// # Safety
+    /// `from` and `to` are valid for `length` bytes, one on the device, as `direction` says.
+    unsafe fn copy(
+        &self,
+        to: *mut c_void,
+        from: *const c_void,
+        length: usize,
+        direction: c_int,
+    ) -> Result<(), GraphError> {
+        match self {
+            Copier::Cuda(memcpy) => {
+                // SAFETY: the caller's promise.
+                match unsafe { memcpy(to, from, length, direction) } {
+                    0 => Ok(()),
+                    code => Err(GraphError::Copy { code }),
+                }
+            }
+            #[cfg(test)]
+            Copier::Host => {
+                // SAFETY: the caller's promise; both are on the host here.
+                unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), length) };
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a graph was captured for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    inputs: Vec<Option<Shape>>,
+    outputs: Vec<usize>,
+}
+
+impl Key {
+    fn of(inputs: &[Option<Tensor>], outputs: &[usize]) -> Key {
+        let shape = |tensor: &Tensor| Shape::from_slice(tensor.shape());
+        Key {
+            inputs: inputs.iter().map(|input| input.as_ref().map(shape)).collect(),
+            outputs: outputs.to_vec(),
+        }
+    }
+}
+
+/// One set of shapes: memory, what binds it to names, and the graph's number. Fields are dropped
+/// in this order: the binding refers to the values.
+struct Graph {
+    key: Key,
+    binding: Binding,
+    options: RunOptions,
+    /// As the key's inputs that are given.
+    inputs: Vec<Value>,
+    outputs: Vec<(Value, DataType, Shape)>,
+}
+
+/// The graphs of one session. Fields are dropped in this order: values before their allocator,
+/// all before the session.
+pub(super) struct CapturedGraphs {
+    api: &'static OrtApi,
+    graphs: Vec<Graph>,
+    uncaptured: RunOptions,
+    memory: DeviceMemory,
+    copier: Copier,
+    session: Arc<SharedSessionInner>,
+}
+
+// SAFETY: ONNX Runtime's objects are not tied to a thread, and the session runs one at a time.
+unsafe impl Send for CapturedGraphs {}
+
+impl CapturedGraphs {
+    /// Graphs on the CUDA device of this index.
+    ///
+    /// # Errors
+    /// The device's memory or the CUDA runtime cannot be had.
+    pub fn on_cuda(
+        session: Arc<SharedSessionInner>,
+        index: u32,
+    ) -> Result<CapturedGraphs, GraphError> {
+        CapturedGraphs::new(session, Copier::cuda()?, c"Cuda", index)
+    }
+
+    fn new(
+        session: Arc<SharedSessionInner>,
+        copier: Copier,
+        memory_name: &CStr,
+        index: u32,
+    ) -> Result<CapturedGraphs, GraphError> {
+        let api = ort::api();
+        let memory = DeviceMemory::new(api, &session, memory_name, index)?;
+        let uncaptured = RunOptions::with_graph(api, "-1")?;
+        Ok(CapturedGraphs { api, graphs: Vec::new(), uncaptured, memory, copier, session })
+    }
+
+    /// Options of a run that neither captures nor replays.
+    pub fn uncaptured(&self) -> *const OrtRunOptions {
+        self.uncaptured.pointer.as_ptr()
+    }
+
+    /// Runs the graph for these shapes; `None` where there is none.
+    pub fn replay(
+        &mut self,
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+    ) -> Option<Result<Vec<Tensor>, GraphError>> {
+        let key = Key::of(inputs, outputs);
+        let graph = self.graphs.iter().find(|graph| graph.key == key)?;
+        Some(self.run(graph, inputs))
+    }
+
+    fn run(&self, graph: &Graph, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, GraphError> {
+        for (value, tensor) in graph.inputs.iter().zip(inputs.iter().flatten()) {
+            let bytes = tensor.bytes().expect("strings have no graph");
+            let bytes = usable_bytes(tensor.data_type(), bytes);
+            let to = value.data()?;
+            // SAFETY: the value was made for a tensor of this type and shape.
+            unsafe {
+                self.copier.copy(to, bytes.as_ptr().cast(), bytes.len(), HOST_TO_DEVICE)?;
+            }
+        }
+        // SAFETY: session, options and binding are alive, and nobody else runs the session.
+        check(unsafe {
+            (self.api.RunWithBinding)(
+                self.session.ptr().cast_mut(),
+                graph.options.pointer.as_ptr(),
+                graph.binding.pointer.as_ptr(),
+            )
+        })?;
+        // SAFETY: as above.
+        check(unsafe { (self.api.SynchronizeBoundOutputs)(graph.binding.pointer.as_ptr()) })?;
+        let mut tensors = Vec::with_capacity(graph.outputs.len());
+        for (value, data_type, shape) in &graph.outputs {
+            let length = crate::tensor::element_count(shape)
+                .zip(data_type.size())
+                .map_or(0, |(count, size)| count * size);
+            let mut buffer = AlignedBuffer::zeroed(length);
+            let to = buffer.as_mut_slice().as_mut_ptr();
+            let from = value.data()?;
+            // SAFETY: the buffer is as long as the value, which was made of this type and shape.
+            unsafe { self.copier.copy(to.cast(), from, length, DEVICE_TO_HOST)? };
+            tensors.push(Tensor::numbers(*data_type, shape.clone(), buffer.into_bytes())?);
+        }
+        Ok(tensors)
+    }
+
+    /// Makes memory for the shapes of a run that has just been, so that the next one is captured.
+    pub fn prepare(
+        &mut self,
+        (input_names, output_names): (&[CString], &[CString]),
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+        results: &[Tensor],
+    ) -> Result<(), GraphError> {
+        let is_usable = |tensor: &Tensor| tensor.bytes().is_some_and(|bytes| !bytes.is_empty());
+        let usable = inputs.iter().flatten().chain(results).all(is_usable);
+        if !usable || self.graphs.len() == MAX_GRAPHS {
+            return Ok(());
+        }
+        let number = self.graphs.len() + 1;
+        let mut graph = Graph {
+            key: Key::of(inputs, outputs),
+            binding: Binding::new(self.api, &self.session)?,
+            options: RunOptions::with_graph(self.api, &number.to_string())?,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let value = |tensor: &Tensor| {
+            // SAFETY: the allocator is dropped after the graphs.
+            unsafe {
+                let allocator = self.memory.allocator.as_ptr();
+                Value::new_in(self.api, allocator, tensor.data_type(), tensor.shape())
+            }
+        };
+        let binding = graph.binding.pointer.as_ptr();
+        for (name, tensor) in input_names.iter().zip(inputs) {
+            let Some(tensor) = tensor else { continue };
+            let value = value(tensor)?;
+            // SAFETY: the binding keeps a reference of its own to the value.
+            check(unsafe { (self.api.BindInput)(binding, name.as_ptr(), value.as_ptr()) })?;
+            graph.inputs.push(value);
+        }
+        for (&index, tensor) in outputs.iter().zip(results) {
+            let value = value(tensor)?;
+            let name = output_names[index].as_ptr();
+            // SAFETY: as above.
+            check(unsafe { (self.api.BindOutput)(binding, name, value.as_ptr()) })?;
+            let shape = Shape::from_slice(tensor.shape());
+            graph.outputs.push((value, tensor.data_type(), shape));
+        }
+        self.graphs.push(graph);
+        Ok(())
+    }
+}
+
+/// The session's allocator of device memory.
+struct DeviceMemory {
+    api: &'static OrtApi,
+    allocator: NonNull<OrtAllocator>,
+    info: NonNull<OrtMemoryInfo>,
+}
+
+impl DeviceMemory {
+    fn new(
+        api: &'static OrtApi,
+        session: &SharedSessionInner,
+        name: &CStr,
+        index: u32,
+    ) -> Result<DeviceMemory, ort::Error> {
+        let mut info = ptr::null_mut();
+        let mut allocator = ptr::null_mut();
+        // SAFETY: the name is a C string and the out-pointer valid.
+        check(unsafe {
+            (api.CreateMemoryInfo)(
+                name.as_ptr(),
+                OrtAllocatorType::OrtDeviceAllocator,
+                c_int::try_from(index).unwrap_or(c_int::MAX),
+                OrtMemType::OrtMemTypeDefault,
+                &mut info,
+            )
+        })?;
+        let info = NonNull::new(info).expect("a success hands over a pointer");
+        // SAFETY: session and info are alive.
+        let made =
+            check(unsafe { (api.CreateAllocator)(session.ptr(), info.as_ptr(), &mut allocator) });
+        match (made, NonNull::new(allocator)) {
+            (Ok(()), Some(allocator)) => Ok(DeviceMemory { api, allocator, info }),
+            (made, _) => {
+                // SAFETY: made above, and nothing refers to it.
+                unsafe { (api.ReleaseMemoryInfo)(info.as_ptr()) };
+                made?;
+                Err(ort::Error::new("the session has no such memory"))
+            }
+        }
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        // SAFETY: owned, released once, the allocator before what it was made from.
+        unsafe {
+            (self.api.ReleaseAllocator)(self.allocator.as_ptr());
+            (self.api.ReleaseMemoryInfo)(self.info.as_ptr());
+        }
+    }
+}
+
+struct Binding {
+    api: &'static OrtApi,
+    pointer: NonNull<OrtIoBinding>,
+}
+
+impl Binding {
+    fn new(api: &'static OrtApi, session: &SharedSessionInner) -> Result<Binding, ort::Error> {
+        let mut pointer = ptr::null_mut();
+        // SAFETY: the session is alive and the out-pointer valid.
+        check(unsafe { (api.CreateIoBinding)(session.ptr().cast_mut(), &mut pointer) })?;
+        let pointer = NonNull::new(pointer).expect("a success hands over a pointer");
+        Ok(Binding { api, pointer })
+    }
+}
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        // SAFETY: owned, released once.
+        unsafe { (self.api.ReleaseIoBinding)(self.pointer.as_ptr()) }
+    }
+}
+
+struct RunOptions {
+    api: &'static OrtApi,
+    pointer: NonNull<OrtRunOptions>,
+}
+
+impl RunOptions {
+    fn with_graph(api: &'static OrtApi, number: &str) -> Result<RunOptions, ort::Error> {
+        let mut pointer = ptr::null_mut();
+        // SAFETY: the out-pointer is valid.
+        check(unsafe { (api.CreateRunOptions)(&mut pointer) })?;
+        let pointer = NonNull::new(pointer).expect("a success hands over a pointer");
+        let options = RunOptions { api, pointer };
+        let number = CString::new(number).expect("digits hold no zero byte");
+        // SAFETY: key and value are C strings, which are copied.
+        check(unsafe {
+            (api.AddRunConfigEntry)(pointer.as_ptr(), GRAPH_ID.as_ptr(), number.as_ptr())
+        })?;
+        Ok(options)
+    }
+}
+
+impl Drop for RunOptions {
+    fn drop(&mut self) {
+        // SAFETY: owned, released once.
+        unsafe { (self.api.ReleaseRunOptions)(self.pointer.as_ptr()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::onnxruntime::testing::test_engine;
+
+    fn graphs(session: &ort::session::Session) -> CapturedGraphs {
+        CapturedGraphs::new(session.inner(), Copier::Host, c"Cpu", 0).expect("the host has memory")
+    }
+
+    fn open(name: &str) -> ort::session::Session {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/engine");
+        let builder = ort::session::Session::builder(test_engine().environment());
+        builder.expect("a builder").commit_from_file(folder.join(name)).expect("it opens")
+    }
+
+    fn row(value: f32, rows: usize) -> Option<Tensor> {
+        Some(Tensor::from_f32(&[rows, 3], &vec![value; rows * 3]).expect("the values fit"))
+    }
+
+    #[test]
+    fn shapes_are_bound_once_and_later_runs_see_their_own_inputs() {
+        let session = open("two_outputs.onnx");
+        let mut graphs = graphs(&session);
+        let names = [c"a".to_owned(), c"b".to_owned()];
+        let outputs = [c"sum".to_owned(), c"product".to_owned()];
+        let first = [row(2.0, 1), row(5.0, 1)];
+        assert!(graphs.replay(&first, &[1, 0]).is_none(), "nothing is prepared yet");
+        let results = [row(10.0, 1), row(7.0, 1)].map(|tensor| tensor.expect("it is there"));
+        graphs.prepare((&names, &outputs), &first, &[1, 0], &results).expect("it is prepared");
+        for (a, b) in [(2.0, 5.0), (3.0, 4.0), (1.0, -1.0)] {
+            let answers = graphs.replay(&[row(a, 1), row(b, 1)], &[1, 0]).expect("it is bound");
+            let answers = answers.expect("it runs");
+            assert_eq!(answers[0].to_f32(), Some(vec![a * b; 3]));
+            assert_eq!(answers[1].to_f32(), Some(vec![a + b; 3]));
+        }
+        assert!(graphs.replay(&[row(1.0, 2), row(1.0, 2)], &[1, 0]).is_none(), "another shape");
+        assert!(graphs.replay(&first, &[0]).is_none(), "other outputs");
+    }
+
+    #[test]
+    fn strings_empties_and_too_many_shapes_run_without_a_graph() {
+        let session = open("two_outputs.onnx");
+        let mut graphs = graphs(&session);
+        let names = [c"a".to_owned(), c"b".to_owned()];
+        let outputs = [c"sum".to_owned(), c"product".to_owned()];
+        let mut prepare = |rows: usize| {
+            let inputs = [row(1.0, rows), row(1.0, rows)];
+            let result = [row(2.0, rows).expect("it is there")];
+            graphs.prepare((&names, &outputs), &inputs, &[0], &result).expect("no error");
+            graphs.replay(&inputs, &[0]).is_some()
+        };
+        assert!(!prepare(0), "there is nothing to bind");
+        for rows in 1..=MAX_GRAPHS {
+            assert!(prepare(rows), "{rows}");
+        }
+        assert!(!prepare(MAX_GRAPHS + 1));
+    }
+}
