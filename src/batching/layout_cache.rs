@@ -44,6 +44,14 @@ struct CacheFile {
 /// No cached number beyond this is believed.
 const MAX_BELIEVED: usize = 4096;
 
+/// The layout that is kept at `path`, whatever it was measured for: to be shown, not to be used.
+/// `None` where there is none that can be read.
+pub fn kept_layout(path: &Path) -> Option<Layout> {
+    let file: CacheFile = toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let Chosen { instances, threads, max_batch_size } = file.layout;
+    Some(Layout { inline: false, instances, threads, max_batch_size, origin: "cached" })
+}
+
 /// The layout that was measured in the same circumstances; `None` where there is none yet.
 ///
 /// # Errors
@@ -123,6 +131,7 @@ mod tests {
         };
         write(&path, &circumstances(), &layout).expect("written");
         let cached = Layout { origin: "cached", ..layout };
+        assert_eq!(kept_layout(&path).as_ref(), Some(&cached));
         assert_eq!(read(&path, &circumstances()), Ok(Some(cached)));
         let other = Circumstances { cores: 4, ..circumstances() };
         assert_eq!(read(&path, &other), Ok(None));

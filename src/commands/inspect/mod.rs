@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use super::Ending;
 use super::output::{print, print_json};
+use crate::batching::{BatchingSettings, Layout, kept_layout};
 use crate::cli::InspectArguments;
 use crate::config::{model_settings, standard_model_settings};
 use crate::engine::{
     DeviceChoice, EngineChoice, EngineSettings, ModelSource, SessionSettings, choose,
 };
+use crate::lifecycle::ModelSettings;
 use crate::repository::{MODEL_FILE, place_model, read_model};
 use facts::{Facts, gather};
 
@@ -25,6 +27,16 @@ struct Inspection {
     #[serde(flatten)]
     facts: Facts,
     engines: Vec<EngineAnswer>,
+    /// How the daemon lays the model out, where it has measured that and kept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layout: Option<KeptLayout>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeptLayout {
+    instances: usize,
+    threads: usize,
+    max_batch_size: usize,
 }
 
 /// What one engine says when it is to open the model.
@@ -56,7 +68,9 @@ struct ProviderNodes {
 /// There is no model at the path, or stdout cannot be written. That no engine runs the model is
 /// no error but the result.
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
-    let (path, mut session) = find(&arguments.model)?;
+    let (path, settings) = find(&arguments.model)?;
+    let layout = kept(&settings.batching);
+    let mut session = settings.session;
     if arguments.device != DeviceChoice::Auto {
         session.device = arguments.device;
     }
@@ -70,7 +84,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
     };
     let engines: Vec<EngineAnswer> = engines.iter().map(answer).collect();
     let runs = engines.iter().any(|answer| answer.runs);
-    let inspection = Inspection { path, facts: gather(&model), engines };
+    let inspection = Inspection { path, facts: gather(&model), engines, layout };
     if arguments.json {
         print_json(&inspection)?;
     } else {
@@ -79,14 +93,20 @@ pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
     Ok(if runs { Ending::Done } else { Ending::Failed })
 }
 
-/// The model's file, of the highest version in a folder, and what its configuration asks of a
-/// session.
-fn find(path: &Path) -> Result<(PathBuf, SessionSettings)> {
+/// The layout that the daemon measured at its last load, if it had to.
+fn kept(batching: &BatchingSettings) -> Option<KeptLayout> {
+    let layout = kept_layout(batching.layout_cache.as_deref()?)?;
+    let Layout { instances, threads, max_batch_size, .. } = layout;
+    Some(KeptLayout { instances, threads, max_batch_size })
+}
+
+/// The model's file, of the highest version in a folder, and its settings.
+fn find(path: &Path) -> Result<(PathBuf, ModelSettings)> {
     let place = place_model(Some("model"), path)?;
     let settings = model_settings(path, &standard_model_settings())?;
     let files = read_model(&place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
     let newest = files.versions.last().context("a model that was read has a version")?;
-    Ok((newest.file.clone(), settings.session))
+    Ok((newest.file.clone(), settings))
 }
 
 fn asked(engine: EngineChoice) -> Vec<(&'static str, EngineChoice)> {
@@ -162,9 +182,9 @@ mod tests {
             std::fs::write(path.join("model.onnx"), "").expect("written");
         }
         std::fs::write(folder.path().join("m/model.toml"), "device = 'cpu'").expect("written");
-        let (path, session) = find(&folder.path().join("m")).expect("a model");
+        let (path, settings) = find(&folder.path().join("m")).expect("a model");
         assert!(path.ends_with("m/10/model.onnx"), "{}", path.display());
-        assert_eq!(session.device.to_string(), "cpu");
+        assert_eq!(settings.session.device.to_string(), "cpu");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::{Facts, Tensor};
-use super::{EngineAnswer, Inspection};
+use super::{EngineAnswer, Inspection, KeptLayout};
 
 /// Width of the column of headings.
 const HEADING: usize = 12;
@@ -35,6 +35,10 @@ pub(super) fn text(inspection: &Inspection) -> String {
     }
     for answer in &inspection.engines {
         engine(answer, &mut line);
+    }
+    if let Some(KeptLayout { instances, threads, max_batch_size }) = &inspection.layout {
+        let shape = format!("instances {instances}, threads of each {threads}");
+        line("measured", &format!("{shape}, rows of a batch {max_batch_size}"));
     }
     text
 }
@@ -123,13 +127,14 @@ mod tests {
             reason: reason.map(str::to_owned),
         };
         let model = samples::mlp(64, &[128], 10);
+        let layout = KeptLayout { instances: 2, threads: 1, max_batch_size: 8 };
         let inspection = Inspection {
+            layout: Some(layout),
             path: "m/1/model.onnx".into(),
             facts: gather(&model),
             engines: vec![answer("onnxruntime", true, None), answer("tract", false, Some("no"))],
         };
         let text = text(&inspection);
-        println!("{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "m/1/model.onnx");
         assert!(lines[1].starts_with("format      ONNX, IR version "), "{text}");
@@ -137,7 +142,8 @@ mod tests {
         assert!(lines[3].starts_with("inputs      ") && lines[3].contains("FP32"), "{text}");
         assert!(text.contains("parameters  9,610 (37.5 KiB)\n"), "{text}");
         let end = "engine      onnxruntime 1.32.0 runs it on cpu: 4 nodes on CPUExecutionProvider\n\
-                   engine      tract does not run it\n            no\n";
+                   engine      tract does not run it\n            no\n\
+                   measured    instances 2, threads of each 1, rows of a batch 8\n";
         assert!(text.ends_with(end), "{text}");
     }
 
