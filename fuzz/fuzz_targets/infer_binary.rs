@@ -36,7 +36,11 @@ fuzz_target!(|data: &[u8]| {
     let length = usize::from(u16::from_le_bytes(*length));
     let body = Bytes::copy_from_slice(body);
     let open = [Dimension::Unknown, Dimension::Fixed(2)];
-    for inputs in [spec(DataType::Int16, &open), spec(DataType::Bool, &[]), spec(DataType::String, &open[..1])] {
+    for inputs in [
+        spec(DataType::Int16, &open),
+        spec(DataType::Bool, &[]),
+        spec(DataType::String, &open[..1]),
+    ] {
         let decoded = decode_infer(body.clone(), Some(length), &inputs, &LIMITS);
         let mut memo = HeaderMemo::new(LIMITS);
         for _ in 0..2 {

@@ -208,11 +208,13 @@ fn read_input(
             "data" => match (draft.data_type, &draft.shape) {
                 (Some(data_type), Some(shape)) => {
                     let field = || field("data");
-                    draft.tensor = Some(read_data(cursor, data_type, shape.clone(), body, &field)?);
+                    let source = Source { body, dialect: Dialect::Inference, field: &field };
+                    draft.tensor = Some(read_data(cursor, data_type, shape.clone(), &source)?);
                 }
                 _ => {
                     draft.unread = Some(*cursor);
-                    cursor.skip()?;
+                    // What it may hold is checked, and wrong elements named, once it is read.
+                    cursor.skip_element()?;
                 }
             },
             _ => cursor.skip()?,
@@ -239,7 +241,8 @@ impl Draft<'_> {
         let shape = self.shape.clone().ok_or_else(|| missing("shape", "an array of sizes"))?;
         if let Some(mut cursor) = self.unread.take() {
             let field = || format!("{} data", self.place(index));
-            self.tensor = Some(read_data(&mut cursor, data_type, shape.clone(), body, &field)?);
+            let source = Source { body, dialect: Dialect::Inference, field: &field };
+            self.tensor = Some(read_data(&mut cursor, data_type, shape.clone(), &source)?);
         }
         let value = match (self.tensor.take(), self.binary_size) {
             (Some(tensor), None)
@@ -269,18 +272,17 @@ fn read_data(
     cursor: &mut Cursor<'_>,
     data_type: DataType,
     shape: Shape,
-    body: &Bytes,
-    field: &dyn Fn() -> String,
+    source: &Source<'_>,
 ) -> Result<Tensor, ProtocolError> {
     if matches!(data_type, DataType::Float16 | DataType::BFloat16) {
         let reason = format!(
             "{data_type} has no JSON form: send the tensor in binary \
              (parameters.binary_data_size, Inference-Header-Content-Length)"
         );
-        return Err(ProtocolError::unsupported(field(), reason));
+        return Err(ProtocolError::unsupported((source.field)(), reason));
     }
     let mut elements = Elements::new(data_type);
-    elements.read(cursor, &shape, &Source { body, dialect: Dialect::Inference, field })?;
+    elements.read(cursor, &shape, source)?;
     Ok(elements.finish(shape).expect("as many elements were read as the shape says"))
 }
 

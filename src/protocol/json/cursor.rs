@@ -249,9 +249,8 @@ impl<'a> Cursor<'a> {
 
     /// Takes a float that JSON lacks, if one comes next.
     pub fn special(&mut self) -> Option<f32> {
-        match self.peek() {
-            Some(b'N' | b'I' | b'-') => {}
-            _ => return None,
+        if !matches!(self.peek(), Some(b'N' | b'I' | b'-')) {
+            return None;
         }
         let table =
             [("NaN", f32::NAN), ("Infinity", f32::INFINITY), ("-Infinity", f32::NEG_INFINITY)];

@@ -80,86 +80,82 @@ fn strings_are_read_with_their_escapes() {
     assert_eq!(strings, &["plain é", "é\n"]);
 }
 
+/// Type, shape, data, and what is said of them.
+const WRONG_ELEMENTS: &[(&str, &str, &str, &str)] = &[
+    ("UINT8", "[3]", "[1,2,256]", "data[2]: expected an integer from 0 to 255 (UINT8), got 256"),
+    ("UINT8", "[1]", "[-1]", "data[0]: expected an integer from 0 to 255 (UINT8), got -1"),
+    ("INT8", "[1]", "[1.5]", "data[0]: expected an integer from -128 to 127 (INT8), got 1.5"),
+    (
+        "INT8",
+        "[1]",
+        "[\"1\"]",
+        "data[0]: expected an integer from -128 to 127 (INT8), got the string \"1\"",
+    ),
+    (
+        "UINT64",
+        "[1]",
+        "[18446744073709551616]",
+        "data[0]: expected an integer from 0 to 18446744073709551615 (UINT64), got \
+             18446744073709551616",
+    ),
+    ("BOOL", "[1]", "[1]", "data[0]: expected true or false (BOOL), got 1"),
+    ("BYTES", "[1]", "[1]", "data[0]: expected a string (BYTES), got 1"),
+    ("FP32", "[1]", "[1e39]", "data[0]: expected a number within FP32's range, got 1e39"),
+    ("FP32", "[1]", "[null]", "data[0]: expected a number within FP32's range, got null"),
+    (
+        "FP32",
+        "[2,2]",
+        "[[1,2],[3,true]]",
+        "data[1][1]: expected a number within FP32's range, got true",
+    ),
+    (
+        "FP32",
+        "[1]",
+        "[NaN]",
+        "data[0]: expected a finite number (JSON has no other: send the tensor in binary), \
+             got NaN",
+    ),
+    (
+        "FP64",
+        "[1]",
+        "[-Infinity]",
+        "data[0]: expected a finite number (JSON has no other: send the tensor in binary), \
+             got -Infinity",
+    ),
+    ("FP32", "[3]", "[1,2]", "data: expected an array of 3 elements (shape [3]), got 2"),
+    ("FP32", "[1]", "[1,2]", "data: expected an array of 1 elements (shape [1]), got more than 1"),
+    (
+        "FP32",
+        "[2,2]",
+        "[[1,2],[3]]",
+        "data[1]: expected an array of 2 elements (shape [2, 2]), got 1",
+    ),
+    ("FP32", "[2,2]", "[[1,2]]", "data: expected an array of 2 arrays (shape [2, 2]), got 1"),
+    (
+        "FP32",
+        "[1,2,2]",
+        "[[1,2,3,4]]",
+        "data[0][0]: expected an array of 2 elements (shape [1, 2, 2]), got 1",
+    ),
+    ("FP32", "[1]", "1", "data: expected an array of 1 elements (shape [1]), got 1"),
+    (
+        "FP16",
+        "[1]",
+        "[1]",
+        "data: FP16 has no JSON form: send the tensor in binary (parameters.binary_data_size, \
+             Inference-Header-Content-Length)",
+    ),
+];
+
 #[test]
 fn wrong_elements_are_named_with_their_place() {
-    let table = [
-        (
-            "UINT8",
-            "[3]",
-            "[1,2,256]",
-            "data[2]: expected an integer from 0 to 255 (UINT8), got 256",
-        ),
-        ("UINT8", "[1]", "[-1]", "data[0]: expected an integer from 0 to 255 (UINT8), got -1"),
-        ("INT8", "[1]", "[1.5]", "data[0]: expected an integer from -128 to 127 (INT8), got 1.5"),
-        (
-            "INT8",
-            "[1]",
-            "[\"1\"]",
-            "data[0]: expected an integer from -128 to 127 (INT8), got the string \"1\"",
-        ),
-        (
-            "UINT64",
-            "[1]",
-            "[18446744073709551616]",
-            "data[0]: expected an integer from 0 to 18446744073709551615 (UINT64), got \
-             18446744073709551616",
-        ),
-        ("BOOL", "[1]", "[1]", "data[0]: expected true or false (BOOL), got 1"),
-        ("BYTES", "[1]", "[1]", "data[0]: expected a string (BYTES), got 1"),
-        ("FP32", "[1]", "[1e39]", "data[0]: expected a number within FP32's range, got 1e39"),
-        ("FP32", "[1]", "[null]", "data[0]: expected a number within FP32's range, got null"),
-        (
-            "FP32",
-            "[2,2]",
-            "[[1,2],[3,true]]",
-            "data[1][1]: expected a number within FP32's range, got true",
-        ),
-        (
-            "FP32",
-            "[1]",
-            "[NaN]",
-            "data[0]: expected a finite number (JSON has no other: send the tensor in binary), \
-             got NaN",
-        ),
-        (
-            "FP64",
-            "[1]",
-            "[-Infinity]",
-            "data[0]: expected a finite number (JSON has no other: send the tensor in binary), \
-             got -Infinity",
-        ),
-        ("FP32", "[3]", "[1,2]", "data: expected an array of 3 elements (shape [3]), got 2"),
-        (
-            "FP32",
-            "[1]",
-            "[1,2]",
-            "data: expected an array of 1 elements (shape [1]), got more than 1",
-        ),
-        (
-            "FP32",
-            "[2,2]",
-            "[[1,2],[3]]",
-            "data[1]: expected an array of 2 elements (shape [2, 2]), got 1",
-        ),
-        ("FP32", "[2,2]", "[[1,2]]", "data: expected an array of 2 arrays (shape [2, 2]), got 1"),
-        (
-            "FP32",
-            "[1,2,2]",
-            "[[1,2,3,4]]",
-            "data[0][0]: expected an array of 2 elements (shape [1, 2, 2]), got 1",
-        ),
-        ("FP32", "[1]", "1", "data: expected an array of 1 elements (shape [1]), got 1"),
-        (
-            "FP16",
-            "[1]",
-            "[1]",
-            "data: FP16 has no JSON form: send the tensor in binary (parameters.binary_data_size, \
-             Inference-Header-Content-Length)",
-        ),
-    ];
-    for (datatype, shape, data, expected) in table {
+    for (datatype, shape, data, expected) in WRONG_ELEMENTS {
         let members = format!("\"datatype\":\"{datatype}\",\"shape\":{shape},\"data\":{data}");
         let json = input(&format!("\"name\":\"x\",{members}"));
+        check_error(&json, &format!("inputs[0] \"x\" {expected}"));
+        // The same is said where the data comes first.
+        let members = format!("\"data\":{data},\"datatype\":\"{datatype}\",\"shape\":{shape}");
+        let json = input(&format!("{members},\"name\":\"x\""));
         check_error(&json, &format!("inputs[0] \"x\" {expected}"));
     }
 }

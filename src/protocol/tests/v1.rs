@@ -82,13 +82,19 @@ fn a_bare_string_in_base64_is_no_object_of_inputs() {
     assert_eq!(strings, &[Bytes::from_static(&[0, 255])]);
 }
 
+fn check_errors(table: &[(&str, &[TensorSpec], &str)]) {
+    for (json, specs, expected) in table {
+        let error = decode(json, specs).expect_err(json).to_string();
+        assert_eq!(error, *expected, "{json}");
+    }
+}
+
 #[test]
-fn wrong_requests_name_the_row() {
+fn wrong_values_are_named_with_their_row() {
     let x = x(DataType::Float32);
     let integers = vec![spec("x", DataType::Int32, &[-1])];
     let strings = vec![spec("x", DataType::String, &[-1])];
-    let two = two();
-    let table: [(&str, &[TensorSpec], &str); 20] = [
+    check_errors(&[
         ("{}", &x, "the body: expected either instances or inputs, got neither"),
         (
             "{\"instances\":[1],\"inputs\":[1]}",
@@ -133,6 +139,18 @@ fn wrong_requests_name_the_row() {
             "instances[0]: expected a string or {\"b64\": …} (BYTES), got an object",
         ),
         (
+            "{\"inputs\":[[1],[2,3]]}",
+            &x,
+            "inputs[1]: expected an array of 1 elements (shape [2, 1]), got more than 1",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_objects_are_named_with_their_row() {
+    let two = two();
+    check_errors(&[
+        (
             "{\"instances\":[[1,2]]}",
             &two,
             "instances: expected objects with the inputs \"a\", \"b\", \"c\", got a bare value",
@@ -172,16 +190,7 @@ fn wrong_requests_name_the_row() {
             &two,
             "inputs \"q\": expected one of the model's inputs: \"a\", \"b\", \"c\", got a name it does not have",
         ),
-        (
-            "{\"inputs\":[[1],[2,3]]}",
-            &x,
-            "inputs[1]: expected an array of 1 elements (shape [2, 1]), got more than 1",
-        ),
-    ];
-    for (json, specs, expected) in table {
-        let error = decode(json, specs).expect_err(json).to_string();
-        assert_eq!(error, expected, "{json}");
-    }
+    ]);
 }
 
 #[test]
