@@ -38,7 +38,7 @@ impl Server {
         let address = free_address();
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let start = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_onnxd"))
+        let child = Command::new(env!("CARGO_BIN_EXE_onnxd"))
             .arg("serve")
             .args(["--listen", &address.to_string()])
             .args(arguments)
@@ -46,17 +46,19 @@ impl Server {
             .stderr(log.reopen().expect("the temporary file opens again"))
             .spawn()
             .expect("the daemon starts");
+        // Owned from here on, so that it is ended however this goes on.
+        let mut server = Server { child, address, start_to_ready: Duration::ZERO };
         // Models that are measured at load take seconds to be ready; a minute is a failure.
         while start.elapsed() < Duration::from_secs(60) {
             if is_ready(address) {
-                return Server { child, address, start_to_ready: start.elapsed() };
+                server.start_to_ready = start.elapsed();
+                return server;
             }
-            if child.try_wait().expect("the child is ours").is_some() {
+            if server.child.try_wait().expect("the child is ours").is_some() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let _ = child.kill();
         let log = std::fs::read_to_string(log.path()).unwrap_or_default();
         panic!("the daemon did not become ready:\n{log}");
     }

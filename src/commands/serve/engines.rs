@@ -8,11 +8,13 @@ use parking_lot::Mutex;
 use crate::engine::{self, Engine, EngineChoice, EngineError, EngineSettings};
 use crate::lifecycle::EngineProvider;
 
+type Made = Vec<(EngineChoice, Arc<dyn Engine>)>;
+
 /// Makes engines, and keeps them. Cheap to clone; all clones share what was made.
 #[derive(Clone)]
 pub(super) struct Engines {
     settings: EngineSettings,
-    made: Arc<Mutex<Vec<(EngineChoice, Arc<dyn Engine>)>>>,
+    made: Arc<Mutex<Made>>,
 }
 
 impl Engines {

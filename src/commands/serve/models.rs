@@ -18,11 +18,11 @@ use crate::repository::{place_model, read_repository};
 pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
     let models = settings.models.iter().map(|model| {
         let place = place_model(model.name.as_deref(), &model.path);
-        place.map(drop).map_err(|error| Problem::on_command_line("--model", &error.to_string()))
+        place.map(drop).map_err(|error| Problem::on_command_line("--model", error.to_string()))
     });
     let repositories = settings.repositories.iter().map(|folder| {
         let read = read_repository(folder).map(drop);
-        read.map_err(|error| Problem::on_command_line("--repository", &error.to_string()))
+        read.map_err(|error| Problem::on_command_line("--repository", error.to_string()))
     });
     ConfigProblems::none_or(models.chain(repositories).filter_map(Result::err).collect(), ())
 }

@@ -16,6 +16,10 @@ use crate::engine::EngineError;
 /// Official libraries since 1.29 send telemetry unless this is 1 before they are loaded.
 const TELEMETRY_VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the library reads the variable itself; the caller promises that no thread runs"
+)]
 /// Turns ONNX Runtime's telemetry off for this process and its children.
 ///
 /// The first thing in `main`: no library is loaded without it.

@@ -1,9 +1,9 @@
 //! ONNX Runtime through a library that is loaded at run time.
 //!
 //! Reading order: `search` (where the library is looked for), `library` (whether it is usable,
-//! loading it), `session` (a loaded model), `value`
-//! (tensors to and from ONNX Runtime), `captured` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement`
-//! (which provider took which nodes), `errors` (its messages to ours).
+//! loading it), `session` (a loaded model), `value` (tensors to and from ONNX Runtime), `captured`
+//! (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement` (which provider took
+//! which nodes), `errors` (its messages to ours).
 
 mod captured;
 mod errors;
