@@ -16,6 +16,8 @@ mod monitoring;
 mod patience;
 /// A real Prometheus scrapes the daemon and answers questions about it.
 mod prometheus;
+/// A server's threads give signs of life, and one that hangs is named.
+mod pulse;
 /// Real models that others made, on both engines.
 mod real_models;
 /// The repository over HTTP: index, load, unload, and a reload under load.
