@@ -10,6 +10,8 @@ mod documents;
 mod http;
 /// HTTP/2 without TLS.
 mod http2;
+/// Bodies of all connections together stay within one limit.
+mod inflight;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
 /// Clients that are slow, silent, greedy or gone, and the end of the server.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::inflight::Inflight;
 use super::listener::{BoundListener, Listener};
 use super::network::{DataThread, Phase, Shared};
 use super::pulse::{Pulse, ThreadPulse};
@@ -85,6 +86,7 @@ impl Server {
         let (phase, followed) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             permits: Arc::new(Semaphore::new(settings.max_connections.max(1))),
+            inflight: Inflight::new(settings.max_inflight_bytes),
             settings,
             services,
             phase: followed,

@@ -9,8 +9,9 @@
 //! `listener` (sockets), `admin` (permits, who serves what), `data`, `network` (what a thread
 //! holds), `stream` and `watched` (the socket), `progress` (does it move; limits), `connection`,
 //! `service` (what every response has in common), `router` (a match on path segments), `handlers`,
-//! `request_body`, `response_body`, `account` (each request counted once), `request_id`, `trace`,
-//! `respond` (error to status, the one place), `compression`, `openapi`.
+//! `request_body`, `inflight` (what bodies take together), `response_body`, `account` (each request
+//! counted once), `request_id`, `trace`, `respond` (error to status, the one place),
+//! `compression`, `openapi`.
 
 mod account;
 mod admin;
@@ -19,6 +20,7 @@ mod connection;
 mod data;
 mod handle;
 mod handlers;
+mod inflight;
 mod listener;
 mod network;
 mod openapi;
@@ -40,6 +42,7 @@ pub use listener::BoundListener;
 pub use pulse::{BEAT_PERIOD, Pulse, Silent};
 pub use settings::{
     DEFAULT_BODY_TIMEOUT, DEFAULT_HEADER_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN,
-    DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_JSON_DEPTH,
-    DEFAULT_NETWORK_THREADS, DEFAULT_RETRY_AFTER, ListenAddress, ServerSettings,
+    DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_INFLIGHT_BYTES,
+    DEFAULT_MAX_JSON_DEPTH, DEFAULT_NETWORK_THREADS, DEFAULT_RETRY_AFTER, ListenAddress,
+    ServerSettings,
 };
