@@ -6,6 +6,8 @@ mod architecture;
 mod bodies;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
+/// Answers that are known are asked for before a version serves.
+mod golden;
 /// Routes, statuses and forms of HTTP.
 mod http;
 /// HTTP/2 without TLS.

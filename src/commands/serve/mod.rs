@@ -1,9 +1,11 @@
 //! `onnxd serve`: the daemon, assembled.
 //!
-//! Reading order: this file (start to stop), `engines` (made on first use), `models` (from
-//! settings to what the manager serves), `reload` (SIGHUP).
+//! Reading order: this file (start to stop), `engines` (made on first use), `golden`
+//! (samples with known answers), `models` (from settings to what the manager serves), `reload`
+//! (SIGHUP).
 
 mod engines;
+mod golden;
 mod models;
 mod reload;
 
@@ -90,6 +92,7 @@ async fn run(
     let (manager, active) = Manager::start(ManagerSettings {
         served: models::served(&settings),
         engines: engines.provider(),
+        golden: golden::reader(),
         load_threads: settings.loading.threads,
         retry: settings.loading.retry,
     })
