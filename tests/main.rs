@@ -6,16 +6,22 @@ mod architecture;
 mod bodies;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
+/// Answers that are known are asked for before a version serves.
+mod golden;
 /// Routes, statuses and forms of HTTP.
 mod http;
 /// HTTP/2 without TLS.
 mod http2;
+/// Bodies of all connections together stay within one limit.
+mod inflight;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
 /// Clients that are slow, silent, greedy or gone, and the end of the server.
 mod patience;
 /// A real Prometheus scrapes the daemon and answers questions about it.
 mod prometheus;
+/// A server's threads give signs of life, and one that hangs is named.
+mod pulse;
 /// Real models that others made, on both engines.
 mod real_models;
 /// The repository over HTTP: index, load, unload, and a reload under load.

@@ -55,6 +55,7 @@ fn controlled(repository: &Path, allowed: bool) -> TestServer {
             settings: Arc::new(|_, _| Ok(settings())),
         },
         engines: Arc::new(|_| Ok(Arc::new(Doubler))),
+        golden: Arc::new(|_, _| Err("there are no samples".to_owned())),
         load_threads: 1,
         retry: RetryPolicy { retries: 0, delay: Duration::ZERO, delay_max: Duration::ZERO },
     };

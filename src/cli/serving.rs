@@ -65,6 +65,9 @@ pub struct ServingOptions {
     /// Largest body of a request, such as 64MiB.
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     pub max_body: Option<usize>,
+    /// Bodies of all requests at once, such as 1GiB; at least twice the largest.
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    pub max_inflight: Option<usize>,
     /// Allow loading and unloading of models over HTTP.
     #[arg(long)]
     pub allow_repository_control: bool,
@@ -98,6 +101,7 @@ impl From<ServingOptions> for Overrides {
             listen: options.listen,
             network_threads: options.network_threads,
             max_body_bytes: options.max_body,
+            max_inflight_bytes: options.max_inflight,
             allow_repository_control: options.allow_repository_control,
             triton_metrics: options.triton_metrics,
             engine: options.engine,

@@ -32,6 +32,7 @@ fn every_option_of_serve_becomes_a_setting() {
     let line = "serve --config c.toml --model d=models/digits --model m.onnx --repository r \
                 --repository s --listen 127.0.0.1:80 --listen unix:/run/o.sock --engine tract \
                 --device cpu --onnxruntime lib.so --network-threads 3 --max-body 1MiB \
+                --max-inflight 2MiB \
                 --allow-repository-control --triton-metrics --log-format json --log-level \
                 warn,onnxd=debug --trace-endpoint http://c:4318 --shutdown-grace 5s \
                 --shutdown-deadline 1min";
@@ -49,6 +50,7 @@ fn every_option_of_serve_becomes_a_setting() {
         ],
         network_threads: Some(3),
         max_body_bytes: Some(1 << 20),
+        max_inflight_bytes: Some(2 << 20),
         allow_repository_control: true,
         triton_metrics: true,
         engine: Some(EngineChoice::Tract),

@@ -13,7 +13,10 @@ use crate::cli::CheckArguments;
 use crate::config::{self, COMMAND_LINE, Overrides, Problem, ProblemKind, Settings};
 use crate::engine::choose;
 use crate::lifecycle::desired_versions;
-use crate::repository::{MODEL_FILE, ModelPlace, place_model, read_model, read_repository};
+use crate::repository::{
+    MODEL_FILE, ModelPlace, RepositoryError, VersionFiles, place_model, read_golden, read_manifest,
+    read_model, read_repository,
+};
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
@@ -153,9 +156,25 @@ fn check_model(place: &ModelPlace, settings: &Settings, report: &mut Report) {
                 let reason = format!("no version to serve: expected one of {versions:?}");
                 report.refuse(&source, "versions", reason);
             }
+            let is_served = |version: &&VersionFiles| served.contains(&version.number);
+            for version in files.versions.iter().filter(is_served) {
+                if let Err(error) = check_manifest(version) {
+                    report.refuse(&source, "", error.to_string());
+                }
+            }
             let (name, path) = (place.name.clone(), place.path.clone());
             report.models.push(Model { name, path, versions, served });
         }
+    }
+}
+
+/// What a version says of itself, as far as it can be read without opening the model. Digests are
+/// not computed: that would read the whole file.
+fn check_manifest(version: &VersionFiles) -> Result<(), RepositoryError> {
+    let Some(folder) = version.file.parent() else { return Ok(()) };
+    match read_manifest(folder)? {
+        Some(manifest) => read_golden(folder, &manifest).map(drop),
+        None => Ok(()),
     }
 }
 
@@ -279,6 +298,9 @@ mod tests {
         write(folder, "models/c/1/model.onnx", "");
         write(folder, "models/c/model.toml", "versions = { policy = 'specific', numbers = [2] }");
         write(folder, "models/d/notes.txt", "");
+        write(folder, "models/e/1/model.onnx", "");
+        let golden = "[[golden]]\ninputs = 'none'\noutputs = 'none'";
+        write(folder, "models/e/1/manifest.toml", golden);
         write(folder, "other/c/1/model.onnx", "");
         let repositories = vec![folder.join("models"), folder.join("missing")];
         let models = named(folder.join("other/c"));
@@ -286,6 +308,7 @@ mod tests {
             printed(folder, Overrides { models, repositories, ..Overrides::default() });
         let expected = "listen   127.0.0.1:8000\n\
             model    c (other/c): version 1\n\
+            model    e (models/e): version 1\n\
             problem  command line: repositories: missing: no such file or folder\n\
             problem  command line: models: two models are called \"c\": other/c and models/c\n\
             problem  models/a/model.toml:1: max_batchsize: unknown key, did you mean \
@@ -295,7 +318,8 @@ mod tests {
             problem  models/b/config.pbtxt:1: not well-formed: expected a value, got '}'\n\
             problem  model d: models/d: no version to serve: expected model.onnx in a folder \
             such as models/d/1\n\
-            6 problems\n";
+            problem  model e: models/e/1/none: no such file or folder\n\
+            7 problems\n";
         assert_eq!(text, expected);
         assert!(!ok);
     }

@@ -110,6 +110,8 @@ fn read_server(table: &Section<'_>, folder: &Path, server: &mut ServerSettings) 
     table.set("max_connections", &mut server.max_connections, count(1..=MOST_CONNECTIONS));
     let body = size(LEAST_BODY_BYTES..=MOST_BODY_BYTES);
     table.set("max_body", &mut server.max_body_bytes, body);
+    let inflight = size(LEAST_BODY_BYTES..=MOST_BODY_BYTES);
+    table.set("max_inflight", &mut server.max_inflight_bytes, inflight);
     table.set("max_json_depth", &mut server.max_json_depth, count(1..=MOST_JSON_DEPTH));
     let timeout = || duration(LEAST_TIMEOUT..=MOST_TIMEOUT);
     table.set("header_timeout", &mut server.header_timeout, timeout());

@@ -20,6 +20,7 @@ pub struct Overrides {
     pub listen: Vec<ListenAddress>,
     pub network_threads: Option<usize>,
     pub max_body_bytes: Option<usize>,
+    pub max_inflight_bytes: Option<usize>,
     pub allow_repository_control: bool,
     pub triton_metrics: bool,
     pub engine: Option<EngineChoice>,
@@ -47,6 +48,7 @@ impl Overrides {
         }
         replace(&mut server.network_threads, self.network_threads);
         replace(&mut server.max_body_bytes, self.max_body_bytes);
+        replace(&mut server.max_inflight_bytes, self.max_inflight_bytes);
         // Flags only turn on: there is no way to type "not given" apart from "off".
         server.allow_repository_control |= self.allow_repository_control;
         server.triton_metrics |= self.triton_metrics;

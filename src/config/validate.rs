@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::model::engine_fault;
 use super::problem::{Problem, ProblemKind};
 use super::settings::Settings;
-use super::units::format_duration;
-use crate::server::ListenAddress;
+use super::units::{format_duration, format_size};
+use crate::server::{ListenAddress, ServerSettings};
 
 /// The longest path that fits a unix socket's address, its closing zero left out.
 const MOST_SOCKET_PATH_BYTES: usize = 107;
@@ -16,6 +16,7 @@ pub(super) fn validate(source: &str, settings: &Settings) -> Vec<Problem> {
     let refusals = [
         models(settings),
         addresses(&settings.server.listen),
+        memory(&settings.server),
         engine_and_device(settings),
         shutdown(settings),
     ];
@@ -65,6 +66,20 @@ fn addresses(listen: &[ListenAddress]) -> Refusals {
         repeated(fixed).map(|address| ("server.listen", format!("{address} is there twice"))),
     );
     refusals
+}
+
+/// A body must fit where it is the only one, as it came and decompressed.
+fn memory(server: &ServerSettings) -> Refusals {
+    let (body, inflight) = (server.max_body_bytes, server.max_inflight_bytes);
+    if inflight >= body.saturating_mul(2) {
+        return Refusals::new();
+    }
+    let (body, inflight) = (format_size(body), format_size(inflight));
+    let reason = format!(
+        "{inflight} is less than twice max_body {body}: one body may take that much, compressed \
+         and decompressed"
+    );
+    vec![("server.max_inflight", reason)]
 }
 
 fn engine_and_device(settings: &Settings) -> Refusals {

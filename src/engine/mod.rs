@@ -2,14 +2,15 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `error`, `choose`, `warm_up` (runs before a session is
-//! used), and the engines: `onnxruntime` (a library loaded at run time), `tract` (pure Rust,
-//! always there), `scripted` (obeys a script, for tests).
+//! `signature` (what it says of itself), `error`, `choose`, `warm_up` and `golden` (runs before a
+//! session is used), and the engines: `onnxruntime` (a library loaded at run time), `tract` (pure
+//! Rust, always there), `scripted` (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;
 mod choose;
 mod error;
+mod golden;
 pub mod onnxruntime;
 #[cfg(test)]
 mod real_models;
@@ -21,6 +22,7 @@ mod warm_up;
 
 pub use choose::{choose, choose_from};
 pub use error::EngineError;
+pub use golden::{GoldenFault, GoldenSample, Tolerance, check_golden};
 pub use settings::{
     CudaSettings, Device, DeviceChoice, EngineChoice, EngineSettings, ModelSource, Precision,
     ProfileShape, SessionSettings, TensorRtSettings,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, GoldenFault};
 use crate::repository::RepositoryError;
 
 /// Why a version could not be loaded.
@@ -14,6 +14,10 @@ pub enum LoadError {
     Settings { path: PathBuf, reason: String },
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error("golden sample {}: {reason}", path.display())]
+    GoldenUnreadable { path: PathBuf, reason: String },
+    #[error("golden sample {}: {fault}", path.display())]
+    Golden { path: PathBuf, fault: Box<GoldenFault> },
     #[error("labels of output {output:?}: {}: {reason}", path.display())]
     Labels { output: String, path: PathBuf, reason: String },
     #[error("model {model:?}: {first} and {second} have the same name; name one of them with \
@@ -50,6 +54,8 @@ impl LoadError {
             ),
             LoadError::NoThread { .. } => true,
             LoadError::Settings { .. }
+            | LoadError::GoldenUnreadable { .. }
+            | LoadError::Golden { .. }
             | LoadError::Labels { .. }
             | LoadError::Duplicate { .. }
             | LoadError::NoneDesired { .. }

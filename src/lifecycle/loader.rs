@@ -1,4 +1,5 @@
-//! Makes a serving version of a model's file: engine, sessions, warm-up, proof, layout, labels.
+//! Makes a serving version of a model's file: engine, sessions, warm-up, golden samples, proof,
+//! layout, labels.
 //! All of it on a thread of its own: opening a model takes from milliseconds to many minutes.
 
 use std::any::Any;
@@ -14,10 +15,12 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::catalog::VersionKey;
-use super::{ActiveVersion, EngineProvider, LoadError, ModelSettings};
+use super::{ActiveVersion, EngineProvider, GoldenReader, LoadError, ModelSettings};
 use crate::batching::{Batcher, BatchingSettings, SessionOpener};
-use crate::engine::{Engine, ModelSource, SessionSettings, warm_up};
-use crate::repository::{digest_file, read_manifest, verify_digests};
+use crate::engine::{
+    Engine, EngineError, ModelSource, Session, SessionSettings, check_golden, warm_up,
+};
+use crate::repository::{GoldenFiles, digest_file, read_golden, read_manifest, verify_digests};
 use crate::telemetry::{ModelEvents, SwapPhases};
 
 /// No file of class labels is longer.
@@ -48,6 +51,13 @@ pub(super) struct Loaded {
     pub(super) growth_bytes: Option<u64>,
 }
 
+/// What every load is done with.
+#[derive(Clone)]
+pub(super) struct LoadTools {
+    pub(super) engines: EngineProvider,
+    pub(super) golden: GoldenReader,
+}
+
 /// Told how a load ended, on the loader thread.
 pub(super) type Done = Box<dyn FnOnce(Result<Loaded, LoadError>) + Send>;
 
@@ -55,15 +65,11 @@ pub(super) type Done = Box<dyn FnOnce(Result<Loaded, LoadError>) + Send>;
 ///
 /// # Errors
 /// The system gave no thread; `done` is not called.
-pub(super) fn start_load(
-    job: LoadJob,
-    engines: EngineProvider,
-    done: Done,
-) -> Result<(), LoadError> {
+pub(super) fn start_load(job: LoadJob, tools: LoadTools, done: Done) -> Result<(), LoadError> {
     let name = format!("load {}/{}", job.key.model, job.key.number);
     let thread = std::thread::Builder::new().name(name);
     let spawned = thread.spawn(move || {
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(&job, &engines)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(&job, &tools)));
         done(loaded.unwrap_or_else(|panic| {
             Err(LoadError::Panicked { message: panic_message(panic.as_ref()) })
         }));
@@ -81,17 +87,19 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
-fn load(job: &LoadJob, engines: &EngineProvider) -> Result<Loaded, LoadError> {
+fn load(job: &LoadJob, tools: &LoadTools) -> Result<Loaded, LoadError> {
     let settings = job.settings.clone();
     let events = Arc::new(ModelEvents::new(&job.key.model, job.key.number));
     events.loading(&job.file.display());
     for warning in settings.warnings.iter().chain(&job.warnings) {
         events.warning(warning);
     }
+    let mut samples = Vec::new();
     if let Some(folder) = job.file.parent()
         && let Some(manifest) = read_manifest(folder)?
     {
         verify_digests(folder, &manifest)?;
+        samples = read_golden(folder, &manifest)?;
     }
     // Before the engine: what is quickly found wrong is quickly said.
     let labels = settings
@@ -100,14 +108,16 @@ fn load(job: &LoadJob, engines: &EngineProvider) -> Result<Loaded, LoadError> {
         .map(|(output, path)| Ok((output.clone(), read_labels(output, path)?)))
         .collect::<Result<BTreeMap<_, _>, LoadError>>()?;
 
-    let engine = engines(settings.engine)?;
+    let engine = (tools.engines)(settings.engine)?;
     let batching = batching_settings(job)?;
     let before = resident_bytes();
     let began = Instant::now();
-    let phases = Arc::new(Mutex::new(None));
-    let opener = session_opener(job, engine, phases.clone());
-    let batcher = Batcher::start(opener, &batching, events.clone())?;
-    let mut phases = phases.lock().take().unwrap_or_default();
+    let golden = Golden { samples, reader: tools.golden.clone() };
+    let first = Arc::new(Mutex::new(First { golden: Some(golden), ..First::default() }));
+    let opener = session_opener(job, engine, first.clone());
+    let batcher = Batcher::start(opener, &batching, events.clone())
+        .map_err(|error| first.lock().fault.take().unwrap_or(LoadError::Engine(error)))?;
+    let mut phases = first.lock().phases;
     phases.measure = began.elapsed().saturating_sub(phases.open + phases.warm);
     let growth = |after: u64| Some(after.saturating_sub(before?));
     let growth_bytes = resident_bytes().and_then(growth);
@@ -129,12 +139,42 @@ fn batching_settings(job: &LoadJob) -> Result<BatchingSettings, LoadError> {
     Ok(batching)
 }
 
-/// Opens sessions of the job's model and warms each one. The first one's times go to `phases`:
-/// that is what a version's readiness waits for; later ones are the measurement's.
+/// What is done and noted when the first session of a version is opened.
+#[derive(Default)]
+struct First {
+    /// Taken by the first session, which alone must prove itself: the others are its like.
+    golden: Option<Golden>,
+    /// The first one's times: that is what a version's readiness waits for; later ones are the
+    /// measurement's.
+    phases: SwapPhases,
+    /// Why it did not prove itself: an opener can only fail as an engine does.
+    fault: Option<LoadError>,
+}
+
+/// Samples that a version must answer right before it serves.
+struct Golden {
+    samples: Vec<GoldenFiles>,
+    reader: GoldenReader,
+}
+
+impl Golden {
+    fn check(&self, session: &mut dyn Session) -> Result<(), LoadError> {
+        let signature = session.signature().clone();
+        for files in &self.samples {
+            let path = files.path.clone();
+            let sample = (self.reader)(files, &signature)
+                .map_err(|reason| LoadError::GoldenUnreadable { path: path.clone(), reason })?;
+            check_golden(session, &sample).map_err(|fault| LoadError::Golden { path, fault })?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens sessions of the job's model and warms each one.
 fn session_opener(
     job: &LoadJob,
     engine: Arc<dyn Engine>,
-    phases: Arc<Mutex<Option<SwapPhases>>>,
+    first: Arc<Mutex<First>>,
 ) -> SessionOpener {
     let job = job.clone();
     Arc::new(move |threads| {
@@ -149,8 +189,16 @@ fn session_opener(
             axes.map(|axes| axes.axis)
         };
         warm_up(session.as_mut(), &settings.warm_up, &configured)?;
-        let warm = began.elapsed().saturating_sub(open);
-        phases.lock().get_or_insert(SwapPhases { open, warm, measure: Duration::ZERO });
+        let mut first = first.lock();
+        if let Some(golden) = first.golden.take() {
+            if let Err(fault) = golden.check(session.as_mut()) {
+                let reason = fault.to_string();
+                first.fault = Some(fault);
+                return Err(EngineError::RunFailed { reason });
+            }
+            let warm = began.elapsed().saturating_sub(open);
+            first.phases = SwapPhases { open, warm, measure: Duration::ZERO };
+        }
         Ok(session)
     })
 }

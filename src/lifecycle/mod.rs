@@ -35,8 +35,8 @@ pub use overrides::LoadOverrides;
 pub use policy::{RetryPolicy, desired_versions};
 pub use settings::{
     DEFAULT_LOAD_RETRIES, DEFAULT_LOAD_RETRY_DELAY, DEFAULT_LOAD_RETRY_DELAY_MAX,
-    DEFAULT_LOAD_THREADS, EngineProvider, ManagerSettings, ModelSettings, NamedModel, ServedModels,
-    SettingsReader, VersionPolicy,
+    DEFAULT_LOAD_THREADS, EngineProvider, GoldenReader, ManagerSettings, ModelSettings, NamedModel,
+    ServedModels, SettingsReader, VersionPolicy,
 };
 
 pub use crate::engine::WarmUp;

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::RetryPolicy;
 use crate::batching::BatchingSettings;
-use crate::engine::{Engine, EngineChoice, EngineError, SessionSettings, WarmUp};
+use crate::engine::{
+    Engine, EngineChoice, EngineError, GoldenSample, SessionSettings, Signature, WarmUp,
+};
+use crate::repository::GoldenFiles;
 
 /// Models loaded at the same time: enough to use the machine while one of them reads its file,
 /// few enough that their peaks of memory do not add up.
@@ -54,6 +57,11 @@ pub type SettingsReader =
 pub type EngineProvider =
     Arc<dyn Fn(EngineChoice) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync>;
 
+/// Reads the files of a golden sample as a run of a session with this signature. Lifecycle knows no
+/// form of tensors in files.
+pub type GoldenReader =
+    Arc<dyn Fn(&GoldenFiles, &Signature) -> Result<GoldenSample, String> + Send + Sync>;
+
 /// A model that is named one by one (`--model [NAME=]PATH`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedModel {
@@ -79,6 +87,7 @@ pub struct ServedModels {
 pub struct ManagerSettings {
     pub served: ServedModels,
     pub engines: EngineProvider,
+    pub golden: GoldenReader,
     /// Loads at the same time; at least 1.
     pub load_threads: usize,
     pub retry: RetryPolicy,

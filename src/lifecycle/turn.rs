@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::catalog::{Model, VersionKey};
 use super::index::UNLOADED;
-use super::loader::{Loaded, start_load};
+use super::loader::{LoadTools, Loaded, start_load};
 use super::manager::{Manager, Message, unloaded_meanwhile};
 use super::policy::Action;
 use super::state::{Event, State};
@@ -101,7 +101,11 @@ impl Manager {
             // The manager has ended without waiting: the version is freed on this thread.
             let _ = sender.send(message);
         });
-        if let Err(error) = start_load(job, self.settings.engines.clone(), done) {
+        let tools = LoadTools {
+            engines: self.settings.engines.clone(),
+            golden: self.settings.golden.clone(),
+        };
+        if let Err(error) = start_load(job, tools, done) {
             self.loaded(&key, Err(error), now);
         }
     }

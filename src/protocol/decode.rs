@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::binary::{Tail, decode_raw};
-use super::header::Header;
+use super::header::{Header, json_text};
 use super::infer::InferRequest;
 use super::{Limits, ProtocolError};
 use crate::tensor::TensorSpec;
@@ -53,10 +53,7 @@ fn read_header(body: &Bytes, length: usize, limits: &Limits) -> Result<Header, P
         let field = "Inference-Header-Content-Length";
         return Err(ProtocolError::field(field, expected, length.to_string()));
     };
-    let text = std::str::from_utf8(bytes).map_err(|error| ProtocolError::Json {
-        reason: format!("byte {} is not UTF-8", error.valid_up_to()),
-    })?;
-    Header::read(text, body, limits)
+    Header::read(json_text(bytes)?, body, limits)
 }
 
 /// Decodes requests and remembers the last one's JSON: a client that sends tensors in binary

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -21,17 +22,18 @@ const MAX_RANK: usize = 64;
 pub struct Header {
     /// Its inputs are in `inputs` until the bytes are there.
     request: InferRequest,
-    inputs: Vec<HeaderInput>,
+    inputs: Vec<Listed>,
+}
+
+/// A tensor that the JSON lists.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub name: String,
+    pub value: Value,
 }
 
 #[derive(Clone, Debug)]
-struct HeaderInput {
-    name: String,
-    value: Value,
-}
-
-#[derive(Clone, Debug)]
-enum Value {
+pub enum Value {
     /// Came in the JSON.
     Tensor(Tensor),
     /// Lies behind the JSON.
@@ -43,7 +45,7 @@ impl Header {
     pub fn read(text: &str, body: &Bytes, limits: &Limits) -> Result<Header, ProtocolError> {
         let mut cursor = Cursor::new(text, limits.max_json_depth);
         let mut request = InferRequest::default();
-        let mut inputs: Option<Vec<HeaderInput>> = None;
+        let mut inputs: Option<Vec<Listed>> = None;
         let mut outputs = None;
         cursor.object(|cursor, key| {
             match &*key {
@@ -58,7 +60,7 @@ impl Header {
                     })?;
                 }
                 "inputs" => {
-                    let read = |cursor: &mut Cursor<'_>| read_inputs(cursor, body);
+                    let read = |cursor: &mut Cursor<'_>| read_tensors(cursor, "inputs", body);
                     once(&mut inputs, "inputs", cursor, read)?;
                 }
                 "outputs" => once(&mut outputs, "outputs", cursor, read_outputs)?,
@@ -84,7 +86,7 @@ impl Header {
     pub fn attach(self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
         let mut request = self.request;
         request.inputs.reserve_exact(self.inputs.len());
-        for (index, HeaderInput { name, value }) in self.inputs.into_iter().enumerate() {
+        for (index, Listed { name, value }) in self.inputs.into_iter().enumerate() {
             let tensor = match value {
                 Value::Tensor(tensor) => tensor,
                 Value::Binary { data_type, shape, size } => {
@@ -98,6 +100,13 @@ impl Header {
         tail.finish()?;
         Ok(request)
     }
+}
+
+/// The JSON as text.
+pub fn json_text(bytes: &[u8]) -> Result<&str, ProtocolError> {
+    std::str::from_utf8(bytes).map_err(|error| ProtocolError::Json {
+        reason: format!("byte {} is not UTF-8", error.valid_up_to()),
+    })
 }
 
 /// Reads a member that `null` leaves out: some clients write all they know, set or not.
@@ -127,7 +136,7 @@ pub fn once<'t, T>(
 
 /// Checks that no name comes twice. Few names are compared directly, many through a set, so that
 /// a long list cannot cost the square of its length.
-fn distinct<'n>(
+pub fn distinct<'n>(
     field: &str,
     names: impl Iterator<Item = &'n str> + Clone,
 ) -> Result<(), ProtocolError> {
@@ -149,16 +158,34 @@ fn distinct<'n>(
     }
 }
 
-fn read_inputs(cursor: &mut Cursor<'_>, body: &Bytes) -> Result<Vec<HeaderInput>, ProtocolError> {
-    let mut inputs = Vec::new();
+/// Reads the tensors of the list that a request calls `inputs` and a response `outputs`.
+pub fn read_tensors(
+    cursor: &mut Cursor<'_>,
+    list: &'static str,
+    body: &Bytes,
+) -> Result<Vec<Listed>, ProtocolError> {
+    let mut tensors = Vec::new();
     cursor.array(|cursor, index| {
-        inputs.push(read_input(cursor, index, body)?);
+        tensors.push(read_tensor(cursor, Place { list, index }, body)?);
         Ok(())
     })?;
-    Ok(inputs)
+    Ok(tensors)
 }
 
-/// An input while its members come in.
+/// Where a tensor stands.
+#[derive(Clone, Copy)]
+struct Place {
+    list: &'static str,
+    index: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}[{}]", self.list, self.index)
+    }
+}
+
+/// A tensor while its members come in.
 #[derive(Default)]
 struct Draft<'t> {
     name: Option<Cow<'t, str>>,
@@ -170,17 +197,13 @@ struct Draft<'t> {
     binary_size: Option<usize>,
 }
 
-fn read_input(
-    cursor: &mut Cursor<'_>,
-    index: usize,
-    body: &Bytes,
-) -> Result<HeaderInput, ProtocolError> {
+fn read_tensor(cursor: &mut Cursor<'_>, at: Place, body: &Bytes) -> Result<Listed, ProtocolError> {
     let mut draft = Draft::default();
     cursor.object(|cursor, key| {
-        let field = |member: &str| format!("{} {member}", draft.place(index));
+        let field = |member: &str| format!("{} {member}", draft.place(at));
         match &*key {
             "name" => {
-                let place = || format!("inputs[{index}] name");
+                let place = || format!("{at} name");
                 draft.name = Some(required_string(cursor, &place)?);
             }
             "datatype" => draft.data_type = Some(read_data_type(cursor, &|| field("datatype"))?),
@@ -189,8 +212,7 @@ fn read_input(
                 let mut size = None;
                 optional(cursor, |cursor| {
                     cursor.object(|cursor, key| {
-                        let place =
-                            || format!("{} parameters.{}", draft.place(index), excerpt(&key));
+                        let place = || format!("{} parameters.{}", draft.place(at), excerpt(&key));
                         parameters::refuse_shared_memory(&key, &place)?;
                         match &*key {
                             "binary_data_size" => size = Some(read_size(cursor, &place)?),
@@ -221,26 +243,26 @@ fn read_input(
         }
         Ok(())
     })?;
-    draft.finish(index, body)
+    draft.finish(at, body)
 }
 
 impl Draft<'_> {
-    /// What errors call the input.
-    fn place(&self, index: usize) -> String {
+    /// What errors call the tensor.
+    fn place(&self, at: Place) -> String {
         match &self.name {
-            Some(name) => format!("inputs[{index}] {:?}", excerpt(name)),
-            None => format!("inputs[{index}]"),
+            Some(name) => format!("{at} {:?}", excerpt(name)),
+            None => at.to_string(),
         }
     }
 
-    fn finish(mut self, index: usize, body: &Bytes) -> Result<HeaderInput, ProtocolError> {
+    fn finish(mut self, at: Place, body: &Bytes) -> Result<Listed, ProtocolError> {
         let missing = |member: &str, expected: &str| {
-            ProtocolError::field(format!("{} {member}", self.place(index)), expected, "nothing")
+            ProtocolError::field(format!("{} {member}", self.place(at)), expected, "nothing")
         };
         let data_type = self.data_type.ok_or_else(|| missing("datatype", "a type's name"))?;
         let shape = self.shape.clone().ok_or_else(|| missing("shape", "an array of sizes"))?;
         if let Some(mut cursor) = self.unread.take() {
-            let field = || format!("{} data", self.place(index));
+            let field = || format!("{} data", self.place(at));
             let source = Source { body, dialect: Dialect::Inference, field: &field };
             self.tensor = Some(read_data(&mut cursor, data_type, shape.clone(), &source)?);
         }
@@ -252,19 +274,18 @@ impl Draft<'_> {
             }
             (Some(_), None) => {
                 let reason = "datatype and shape may stand once";
-                return Err(ProtocolError::unsupported(self.place(index), reason));
+                return Err(ProtocolError::unsupported(self.place(at), reason));
             }
             (None, Some(size)) => Value::Binary { data_type, shape, size },
             (given, _) => {
                 let actual = if given.is_some() { "both" } else { "neither" };
                 let expected = "either data or parameters.binary_data_size";
-                return Err(ProtocolError::field(self.place(index), expected, actual));
+                return Err(ProtocolError::field(self.place(at), expected, actual));
             }
         };
-        let missing =
-            || ProtocolError::field(format!("inputs[{index}] name"), "a string", "nothing");
+        let missing = || ProtocolError::field(format!("{at} name"), "a string", "nothing");
         let name = self.name.ok_or_else(missing)?.into_owned();
-        Ok(HeaderInput { name, value })
+        Ok(Listed { name, value })
     }
 }
 

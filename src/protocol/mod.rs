@@ -5,7 +5,8 @@
 //! Reading order: `infer` (the values), `decode` (a body to a request), `header` (its JSON),
 //! `parameters`, `binary` (the tensors behind the JSON, and the raw form), `json` (tokens and
 //! numbers), `resolve` (against the model's signature), `classify`, `encode` (a response to a
-//! body), `v1` (TensorFlow Serving), `v2` (the protocol's other documents), `error`.
+//! body), `outputs` (and back), `v1` (TensorFlow Serving), `v2` (the protocol's other documents),
+//! `error`.
 
 mod binary;
 mod classify;
@@ -15,6 +16,7 @@ mod error;
 mod header;
 mod infer;
 mod json;
+mod outputs;
 mod parameters;
 mod resolve;
 pub mod v1;
@@ -28,6 +30,7 @@ pub use infer::{
     Body, CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, HEADER_LENGTH_HEADER, InferInput, InferRequest,
     InferResponse, OutputTensor, ParameterValue, RequestedOutput,
 };
+pub use outputs::decode_outputs;
 pub use resolve::{resolve_inputs, resolve_outputs};
 
 /// What a decoder takes at most. The body's length is limited where it is received.

@@ -14,6 +14,20 @@ pub const MANIFEST_FILE: &str = "manifest.toml";
 /// No manifest is longer: what is larger is another file by mistake.
 const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Engines and devices differ in the last of a 32-bit float's seven digits at each of some hundred
+/// steps.
+const DEFAULT_RELATIVE_TOLERANCE: f64 = 1e-4;
+/// Values near zero are differences of larger ones.
+const DEFAULT_ABSOLUTE_TOLERANCE: f64 = 1e-6;
+
+fn default_relative_tolerance() -> f64 {
+    DEFAULT_RELATIVE_TOLERANCE
+}
+
+fn default_absolute_tolerance() -> f64 {
+    DEFAULT_ABSOLUTE_TOLERANCE
+}
+
 /// A version's manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -43,8 +57,15 @@ pub struct Manifest {
 /// A golden sample: two files beside the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Golden {
+    /// Path relative to the version's folder; so is that of the outputs.
     pub inputs: String,
     pub outputs: String,
+    /// How far an output may be from what the file says, as a share of that.
+    #[serde(default = "default_relative_tolerance")]
+    pub relative_tolerance: f64,
+    /// And how far besides, whatever the file says.
+    #[serde(default = "default_absolute_tolerance")]
+    pub absolute_tolerance: f64,
     #[serde(flatten)]
     pub other: toml::Table,
 }
@@ -85,8 +106,7 @@ pub fn verify_digests(version_folder: &Path, manifest: &Manifest) -> Result<(), 
         reason,
     };
     for (file, digest) in &manifest.digests {
-        let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
-        if file.is_empty() || !inside {
+        if !is_inside(file) {
             return Err(invalid(format!("digests.{file:?}: expected a path inside the folder")));
         }
         let expected =
@@ -104,6 +124,12 @@ pub fn verify_digests(version_folder: &Path, manifest: &Manifest) -> Result<(), 
     Ok(())
 }
 
+/// Whether a path that a manifest names stays in the version's folder.
+pub(super) fn is_inside(file: &str) -> bool {
+    let mut parts = Path::new(file).components();
+    !file.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,11 +138,13 @@ mod tests {
     #[test]
     fn unknown_keys_are_kept() {
         let text = "parent = 3\nflavour = \"new\"\n\n[digests]\n\"model.onnx\" = \"00\"\n\n\
-                    [[golden]]\ninputs = \"in\"\noutputs = \"out\"\ntolerance = 0.5\n";
+                    [[golden]]\ninputs = \"in\"\noutputs = \"out\"\nabsolute_tolerance = 1\nrow = 0.5\n";
         let manifest: Manifest = toml::from_str(text).unwrap();
         assert_eq!(manifest.parent, Some(3));
         assert_eq!(manifest.other["flavour"].as_str(), Some("new"));
-        assert_eq!(manifest.golden[0].other["tolerance"].as_float(), Some(0.5));
+        assert_eq!(manifest.golden[0].absolute_tolerance, 1.0);
+        assert_eq!(manifest.golden[0].relative_tolerance, DEFAULT_RELATIVE_TOLERANCE);
+        assert_eq!(manifest.golden[0].other["row"].as_float(), Some(0.5));
         let again: Manifest = toml::from_str(&toml::to_string(&manifest).unwrap()).unwrap();
         assert_eq!(again, manifest);
     }

@@ -2,15 +2,17 @@
 //!
 //! Nothing here opens a model or changes one. Reading order: `layout` (folders to models and
 //! versions), `digest` (SHA-256 of a file), `manifest` (what a version's `manifest.toml` says),
-//! `error`.
+//! `golden` (the samples that it names), `error`.
 
 mod digest;
 mod error;
+mod golden;
 mod layout;
 mod manifest;
 
 pub use digest::{Digest, digest_file};
 pub use error::RepositoryError;
+pub use golden::{GoldenFiles, read_golden};
 pub use layout::{
     MODEL_FILE, ModelFiles, ModelPlace, Problem, Repository, VersionFiles, check_name, place_model,
     read_model, read_repository,

@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use super::connection;
 use super::listener::Listener;
 use super::network::{Admission, DataThread, Handoff, NetworkThread, Phase, Shared, attend};
+use super::pulse::ThreadPulse;
 use super::stream::{Opening, Stream};
 use crate::telemetry::events;
 
@@ -34,6 +35,7 @@ pub fn run(
     shared: Arc<Shared>,
     listeners: Vec<Listener>,
     data: Vec<DataThread>,
+    pulse: &ThreadPulse,
 ) -> bool {
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
@@ -48,7 +50,10 @@ pub fn run(
                 admin.accepting.set(admin.accepting.get() - 1);
             });
         }
-        attend(&admin.thread, || admin.accepting.get() == 0).await
+        tokio::select! {
+            finished = attend(&admin.thread, || admin.accepting.get() == 0) => finished,
+            () = pulse.beat() => unreachable!("a heart beats until it is dropped"),
+        }
     })
 }
 

@@ -10,12 +10,15 @@ use hyper::Response;
 use hyper::header::{CONTENT_ENCODING, HeaderValue, VARY};
 use smallvec::SmallVec;
 
+use super::inflight::{Hold, InflightFull};
 use super::response_body::Answer;
 
 /// Responses below this are not worth compressing: they fit in a packet or two anyway.
 const MIN_COMPRESSED_BYTES: usize = 1024;
 /// zstd's fastest ordinary level: the processor is wanted by the models.
 const ZSTD_LEVEL: i32 = 1;
+/// Room that is asked for at a time while a body is decompressed.
+const DECODED_PIECE: usize = 256 * 1024;
 /// zstd windows that a decoder must at least support.
 const ZSTD_MIN_WINDOW_LOG: u32 = 23;
 /// Beyond this zstd itself wants to be asked twice.
@@ -36,6 +39,8 @@ pub enum DecodeError {
     TooLarge { limit: usize },
     #[error("the body is not valid {encoding}: {reason}")]
     Corrupt { encoding: &'static str, reason: String },
+    #[error(transparent)]
+    Full(#[from] InflightFull),
 }
 
 impl Encoding {
@@ -100,20 +105,25 @@ impl Encoding {
             .expect("every encoding is in the list")
     }
 
-    /// Decompresses a body, up to `limit` bytes.
+    /// Decompresses a body, up to `limit` bytes and as far as `held` can grow.
     ///
     /// # Errors
-    /// The body is corrupt, cut short, or larger than the limit.
-    pub fn decode(self, body: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+    /// The body is corrupt, cut short, or larger than the limit, or there is no room for it.
+    pub fn decode(
+        self,
+        body: &[u8],
+        limit: usize,
+        held: &mut Hold<'_>,
+    ) -> Result<Bytes, DecodeError> {
         let corrupt = |error: io::Error| DecodeError::Corrupt {
             encoding: self.name(),
             reason: error.to_string(),
         };
         match self {
-            Encoding::Gzip => self.collect(MultiGzDecoder::new(body), limit),
+            Encoding::Gzip => self.collect(MultiGzDecoder::new(body), limit, held),
             // The name means a zlib stream, but some clients send a bare one.
-            Encoding::Deflate if is_zlib(body) => self.collect(ZlibDecoder::new(body), limit),
-            Encoding::Deflate => self.collect(DeflateDecoder::new(body), limit),
+            Encoding::Deflate if is_zlib(body) => self.collect(ZlibDecoder::new(body), limit, held),
+            Encoding::Deflate => self.collect(DeflateDecoder::new(body), limit, held),
             Encoding::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::with_buffer(body).map_err(corrupt)?;
@@ -121,24 +131,36 @@ impl Encoding {
                 let window = usize::BITS - limit.leading_zeros();
                 let window = window.clamp(ZSTD_MIN_WINDOW_LOG, ZSTD_MAX_WINDOW_LOG);
                 decoder.window_log_max(window).map_err(corrupt)?;
-                self.collect(decoder, limit)
+                self.collect(decoder, limit, held)
             }
         }
     }
 
-    /// Reads a decoder to its end.
-    fn collect(self, decoder: impl Read, limit: usize) -> Result<Bytes, DecodeError> {
+    /// Reads a decoder to its end, piece by piece: what its body says of its length is no promise.
+    fn collect(
+        self,
+        mut decoder: impl Read,
+        limit: usize,
+        held: &mut Hold<'_>,
+    ) -> Result<Bytes, DecodeError> {
         let mut decoded = Vec::new();
-        // One byte more than allowed tells a body at the limit from one beyond it.
-        let most = (limit as u64).saturating_add(1);
-        decoder.take(most).read_to_end(&mut decoded).map_err(|error| DecodeError::Corrupt {
-            encoding: self.name(),
-            reason: error.to_string(),
-        })?;
-        if decoded.len() > limit {
-            return Err(DecodeError::TooLarge { limit });
+        loop {
+            // One byte more than allowed tells a body at the limit from one beyond it.
+            let piece = DECODED_PIECE.min(limit - decoded.len() + 1);
+            held.grow(piece)?;
+            let mut reader = decoder.by_ref().take(piece as u64);
+            let read = reader.read_to_end(&mut decoded).map_err(|error| DecodeError::Corrupt {
+                encoding: self.name(),
+                reason: error.to_string(),
+            })?;
+            if decoded.len() > limit {
+                return Err(DecodeError::TooLarge { limit });
+            }
+            if read < piece {
+                held.shrink_to(decoded.len());
+                return Ok(Bytes::from(decoded));
+            }
         }
-        Ok(Bytes::from(decoded))
     }
 
     /// Compresses a body given in parts.
@@ -202,6 +224,12 @@ fn is_zlib(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::inflight::Inflight;
+
+    /// Where there is room for anything.
+    fn decode(encoding: Encoding, body: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+        encoding.decode(body, limit, &mut Inflight::new(usize::MAX).hold())
+    }
 
     #[test]
     fn every_encoding_comes_back() {
@@ -209,9 +237,9 @@ mod tests {
         for encoding in Encoding::ALL {
             let compressed = encoding.encode(&parts).expect("memory takes it");
             assert!(compressed.len() < 3007, "{encoding:?}");
-            let plain = encoding.decode(&compressed, 3007).expect("at the limit");
+            let plain = decode(encoding, &compressed, 3007).expect("at the limit");
             assert_eq!(plain, parts.concat(), "{encoding:?}");
-            let refused = encoding.decode(&compressed, 3006).expect_err("beyond the limit");
+            let refused = decode(encoding, &compressed, 3006).expect_err("beyond the limit");
             assert!(matches!(refused, DecodeError::TooLarge { limit: 3006 }), "{encoding:?}");
         }
     }
@@ -222,8 +250,24 @@ mod tests {
         for encoding in Encoding::ALL {
             let bomb = encoding.encode(&zeros).expect("memory takes it");
             assert!(bomb.len() < 1_000_000, "{encoding:?}");
-            let refused = encoding.decode(&bomb, 1_000_000);
+            let refused = decode(encoding, &bomb, 1_000_000);
             assert!(matches!(refused, Err(DecodeError::TooLarge { .. })), "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_decompressed_is_held_and_stops_where_there_is_no_room() {
+        let plain = [Bytes::from(vec![3u8; 600_000])];
+        let inflight = Inflight::new(1_000_000);
+        for encoding in Encoding::ALL {
+            let compressed = encoding.encode(&plain).expect("memory takes it");
+            let mut held = inflight.hold();
+            encoding.decode(&compressed, 10_000_000, &mut held).expect("there is room");
+            assert_eq!(inflight.bytes(), 600_000, "{encoding:?}");
+            let refused = encoding.decode(&compressed, 10_000_000, &mut inflight.hold());
+            assert!(matches!(refused, Err(DecodeError::Full(_))), "{encoding:?}");
+            drop(held);
+            assert_eq!(inflight.bytes(), 0, "{encoding:?}");
         }
     }
 
@@ -232,9 +276,9 @@ mod tests {
         for encoding in Encoding::ALL {
             let whole = encoding.encode(&[Bytes::from(vec![9u8; 100])]).expect("memory takes it");
             let cut = &whole[..whole.len() - 6];
-            let refused = encoding.decode(cut, 1000).expect_err("cut short").to_string();
+            let refused = decode(encoding, cut, 1000).expect_err("cut short").to_string();
             assert!(refused.starts_with("the body is not valid"), "{encoding:?}: {refused}");
-            assert!(encoding.decode(b"\xff\xfe\xfd\xfc plain", 1000).is_err(), "{encoding:?}");
+            assert!(decode(encoding, b"\xff\xfe\xfd\xfc plain", 1000).is_err(), "{encoding:?}");
         }
     }
 
@@ -243,7 +287,7 @@ mod tests {
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(b"bare").expect("memory takes it");
         let bare = encoder.finish().expect("memory takes it");
-        assert_eq!(Encoding::Deflate.decode(&bare, 10).expect("readable"), "bare");
+        assert_eq!(decode(Encoding::Deflate, &bare, 10).expect("readable"), "bare");
     }
 
     #[test]

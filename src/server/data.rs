@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::connection;
 use super::network::{Handoff, NetworkThread, Shared, attend};
+use super::pulse::ThreadPulse;
 
 /// Runs the thread until everything is finished (true) or the deadline has come (false).
 pub fn run(
@@ -19,13 +20,17 @@ pub fn run(
     shared: Arc<Shared>,
     handoffs: mpsc::Receiver<Handoff>,
     load: Arc<AtomicUsize>,
+    pulse: &ThreadPulse,
 ) -> bool {
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
         let thread = Rc::new(NetworkThread::new(shared, Vec::new()));
         let closed = Rc::new(Cell::new(false));
         tokio::task::spawn_local(take(thread.clone(), handoffs, load, closed.clone()));
-        attend(&thread, || closed.get()).await
+        tokio::select! {
+            finished = attend(&thread, || closed.get()) => finished,
+            () = pulse.beat() => unreachable!("a heart beats until it is dropped"),
+        }
     })
 }
 

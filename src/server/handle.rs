@@ -9,8 +9,10 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::inflight::Inflight;
 use super::listener::{BoundListener, Listener};
 use super::network::{DataThread, Phase, Shared};
+use super::pulse::{Pulse, ThreadPulse};
 use super::{ListenAddress, ServerSettings, admin, data};
 use crate::lifecycle::{ActiveModels, ManagerHandle};
 use crate::telemetry::events;
@@ -53,6 +55,7 @@ pub struct ServerHandle {
     /// Followed by every network thread.
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<bool>>,
+    pulse: Pulse,
 }
 
 impl Server {
@@ -83,17 +86,18 @@ impl Server {
         let (phase, followed) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             permits: Arc::new(Semaphore::new(settings.max_connections.max(1))),
+            inflight: Inflight::new(settings.max_inflight_bytes),
             settings,
             services,
             phase: followed,
             closing: AtomicBool::new(false),
         });
         let origins: Vec<bool> = bound.iter().map(|(_, made_here)| *made_here).collect();
-        let threads = start_threads(&shared, bound).map_err(failed)?;
+        let (threads, pulse) = start_threads(&shared, bound).map_err(failed)?;
         for (address, made_here) in addresses.iter().zip(origins) {
             events::listening(address, if made_here { "bound" } else { "inherited" });
         }
-        Ok(ServerHandle { addresses, shared, phase, threads })
+        Ok(ServerHandle { addresses, shared, phase, threads, pulse })
     }
 }
 
@@ -101,17 +105,20 @@ impl Server {
 fn start_threads(
     shared: &Arc<Shared>,
     bound: Vec<(BoundListener, bool)>,
-) -> io::Result<Vec<JoinHandle<bool>>> {
+) -> io::Result<(Vec<JoinHandle<bool>>, Pulse)> {
     let mut threads = Vec::new();
+    let mut pulses = Vec::new();
     let mut data_threads = Vec::new();
     for number in 0..shared.settings.network_threads.max(1) {
         let (handoffs, received) = mpsc::channel(HANDOFFS);
         let load = Arc::new(AtomicUsize::new(0));
         data_threads.push(DataThread { handoffs, load: load.clone() });
         let shared = shared.clone();
-        threads.push(spawn(format!("network-{number}"), move |runtime| {
-            data::run(&runtime, shared, received, load)
-        })?);
+        let pulse = ThreadPulse::new(&format!("network-{number}"));
+        pulses.push(pulse.clone());
+        let runtime = runtime()?;
+        threads
+            .push(spawn(pulse, move |pulse| data::run(&runtime, shared, received, load, pulse))?);
     }
     let runtime = runtime()?;
     let listeners = {
@@ -122,19 +129,23 @@ fn start_threads(
             .collect::<io::Result<Vec<_>>>()?
     };
     let shared = shared.clone();
-    let admin = std::thread::Builder::new()
-        .name("admin".to_owned())
-        .spawn(move || admin::run(&runtime, shared, listeners, data_threads))?;
-    threads.push(admin);
-    Ok(threads)
+    let pulse = ThreadPulse::new("admin");
+    pulses.push(pulse.clone());
+    let run = move |pulse: &_| admin::run(&runtime, shared, listeners, data_threads, pulse);
+    threads.push(spawn(pulse, run)?);
+    Ok((threads, Pulse::new(pulses)))
 }
 
+/// Runs on a thread that is called as its pulse.
 fn spawn(
-    name: String,
-    run: impl FnOnce(Runtime) -> bool + Send + 'static,
+    pulse: ThreadPulse,
+    run: impl FnOnce(&ThreadPulse) -> bool + Send + 'static,
 ) -> io::Result<JoinHandle<bool>> {
-    let runtime = runtime()?;
-    std::thread::Builder::new().name(name).spawn(move || run(runtime))
+    std::thread::Builder::new().name(pulse.name().to_owned()).spawn(move || {
+        let finished = run(&pulse);
+        pulse.end();
+        finished
+    })
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -145,6 +156,11 @@ impl ServerHandle {
     /// Where it listens, with the port that the system chose where 0 was asked for.
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// The threads' signs of life, for whoever is to notice that they hang.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Closes the listeners, after taking what waits in their backlogs. Connections stay, but

@@ -5,12 +5,13 @@
 //! short models run as well. Every route is answered on every thread, so a kept connection may
 //! ask for anything.
 //!
-//! Reading order: `settings`, `handle` (start, stop, threads), `listener` (sockets), `admin`
-//! (permits, who serves what), `data`, `network` (what a thread holds), `stream` and `watched`
-//! (the socket), `progress` (does it move; limits), `connection`, `service` (what every response
-//! has in common), `router` (a match on path segments), `handlers`, `request_body`,
-//! `response_body`, `account` (each request counted once), `request_id`, `trace`, `respond` (error
-//! to status, the one place), `compression`, `openapi`.
+//! Reading order: `settings`, `handle` (start, stop, threads), `pulse` (do the threads live),
+//! `listener` (sockets), `admin` (permits, who serves what), `data`, `network` (what a thread
+//! holds), `stream` and `watched` (the socket), `progress` (does it move; limits), `connection`,
+//! `service` (what every response has in common), `router` (a match on path segments), `handlers`,
+//! `request_body`, `inflight` (what bodies take together), `response_body`, `account` (each request
+//! counted once), `request_id`, `trace`, `respond` (error to status, the one place),
+//! `compression`, `openapi`.
 
 mod account;
 mod admin;
@@ -19,10 +20,12 @@ mod connection;
 mod data;
 mod handle;
 mod handlers;
+mod inflight;
 mod listener;
 mod network;
 mod openapi;
 mod progress;
+mod pulse;
 mod request_body;
 mod request_id;
 mod respond;
@@ -36,8 +39,10 @@ mod watched;
 
 pub use handle::{Server, ServerError, ServerHandle, Services};
 pub use listener::BoundListener;
+pub use pulse::{BEAT_PERIOD, Pulse, Silent};
 pub use settings::{
     DEFAULT_BODY_TIMEOUT, DEFAULT_HEADER_TIMEOUT, DEFAULT_IDLE_TIMEOUT, DEFAULT_LISTEN,
-    DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_JSON_DEPTH,
-    DEFAULT_NETWORK_THREADS, DEFAULT_RETRY_AFTER, ListenAddress, ServerSettings,
+    DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_INFLIGHT_BYTES,
+    DEFAULT_MAX_JSON_DEPTH, DEFAULT_NETWORK_THREADS, DEFAULT_RETRY_AFTER, ListenAddress,
+    ServerSettings,
 };

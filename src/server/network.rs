@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::inflight::Inflight;
 use super::progress::{Command, Patience, Progress};
 use super::request_body::BodyLimits;
 use super::stream::{DetachedStream, Opening};
@@ -37,13 +38,16 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
     /// The phase is not `Serving`: a copy that costs a request one load.
     pub closing: AtomicBool,
+    /// What request bodies take together.
+    pub inflight: Inflight,
     /// A permit per connection, taken before it is accepted, given back when it ends.
     pub permits: Arc<Semaphore>,
 }
 
 impl Shared {
-    pub fn body_limits(&self) -> BodyLimits {
-        BodyLimits { max_bytes: self.settings.max_body_bytes, timeout: self.settings.body_timeout }
+    pub fn body_limits(&self) -> BodyLimits<'_> {
+        let ServerSettings { max_body_bytes, body_timeout, .. } = self.settings;
+        BodyLimits { max_bytes: max_body_bytes, timeout: body_timeout, inflight: &self.inflight }
     }
 }
 

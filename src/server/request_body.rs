@@ -12,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 
 use super::compression::{DecodeError, Encoding};
+use super::inflight::{Hold, Inflight, InflightFull};
 use super::progress::Progress;
 
 /// Memory taken for a body on the word of its `Content-Length` alone; the rest is taken as it
@@ -23,9 +24,11 @@ pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-
 
 /// What a body must keep to.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyLimits {
+pub struct BodyLimits<'a> {
     pub max_bytes: usize,
     pub timeout: Duration,
+    /// What all bodies take together.
+    pub inflight: &'a Inflight,
 }
 
 /// Why a body was not taken.
@@ -37,6 +40,8 @@ pub enum BodyError {
     TooLong { limit: usize },
     #[error("the body did not come within {} seconds", timeout.as_secs_f32())]
     Late { timeout: Duration },
+    #[error(transparent)]
+    Full(#[from] InflightFull),
     #[error("content encoding {name:?} is not known; known are gzip, deflate, zstd and identity")]
     UnknownEncoding { name: String },
     #[error(transparent)]
@@ -68,41 +73,52 @@ impl<'a> RequestBody<'a> {
     ///
     /// # Errors
     /// As [`BodyError`] says.
-    pub async fn read(self, limits: BodyLimits) -> Result<Bytes, BodyError> {
-        self.receive(limits).await?.decompressed(limits.max_bytes)
+    pub async fn read<'l>(self, limits: BodyLimits<'l>) -> Result<Whole<'l>, BodyError> {
+        let (received, as_it_came) = self.receive(limits).await?;
+        let (bytes, as_it_is_meant) = received.decompressed(limits)?;
+        Ok(Whole { bytes, _held: [as_it_came, as_it_is_meant] })
     }
 
-    /// Receives the whole body.
+    /// Receives the whole body, and holds the memory that it takes.
     ///
     /// # Errors
     /// As [`BodyError`] says. The head is checked before anything is read.
-    pub async fn receive(mut self, limits: BodyLimits) -> Result<Received, BodyError> {
+    pub async fn receive<'l>(
+        mut self,
+        limits: BodyLimits<'l>,
+    ) -> Result<(Received, Hold<'l>), BodyError> {
         let limit = limits.max_bytes;
         check_type(self.headers)?;
         let encoding = encoding_of(self.headers)?;
-        if let Some(actual) = self.incoming.size_hint().exact()
-            && actual > limit as u64
-        {
-            return Err(BodyError::TooLarge { actual, limit });
+        let mut held = limits.inflight.hold();
+        if let Some(actual) = self.incoming.size_hint().exact() {
+            let length = usize::try_from(actual).ok().filter(|&length| length <= limit);
+            let length = length.ok_or(BodyError::TooLarge { actual, limit })?;
+            // Before it comes: a body that is refused half-way has cost its transfer.
+            held.grow_to(length)?;
         }
         if self.ended {
-            return Ok(Received { bytes: Bytes::new(), encoding: None });
+            return Ok((Received { bytes: Bytes::new(), encoding: None }, held));
         }
-        let mut collected = pin!(self.collect(limit));
-        // Nearly every small body is there already, and needs no timer.
-        let bytes = match poll_fn(|context| Poll::Ready(collected.as_mut().poll(context))).await {
-            Poll::Ready(bytes) => bytes?,
-            Poll::Pending => tokio::time::timeout(limits.timeout, collected)
-                .await
-                .map_err(|_| BodyError::Late { timeout: limits.timeout })??,
+        let bytes = {
+            let mut collected = pin!(self.collect(limit, &mut held));
+            // Nearly every small body is there already, and needs no timer.
+            let first_look = poll_fn(|context| Poll::Ready(collected.as_mut().poll(context)));
+            match first_look.await {
+                Poll::Ready(bytes) => bytes?,
+                Poll::Pending => tokio::time::timeout(limits.timeout, collected)
+                    .await
+                    .map_err(|_| BodyError::Late { timeout: limits.timeout })??,
+            }
         };
-        Ok(Received { bytes, encoding })
+        Ok((Received { bytes, encoding }, held))
     }
 
     /// Collects the frames. A body in one frame, which is nearly every small one, is not copied.
-    async fn collect(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+    async fn collect(&mut self, limit: usize, held: &mut Hold<'_>) -> Result<Bytes, BodyError> {
         let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
         check_length(first.len(), limit)?;
+        held.grow_to(first.len())?;
         if self.ended {
             return Ok(first);
         }
@@ -112,6 +128,7 @@ impl<'a> RequestBody<'a> {
         drop(first);
         while let Some(frame) = self.next().await? {
             check_length(whole.len() + frame.len(), limit)?;
+            held.grow_to(whole.len() + frame.len())?;
             whole.extend_from_slice(&frame);
         }
         Ok(whole.freeze())
@@ -141,16 +158,26 @@ pub struct Received {
 }
 
 impl Received {
-    /// The body as it was meant; `limit` holds after decompression too.
+    /// The body as it was meant, with a hold on what decompression added; the limits hold after
+    /// it too.
     ///
     /// # Errors
-    /// It is corrupt, or too large once decompressed.
-    pub fn decompressed(self, limit: usize) -> Result<Bytes, BodyError> {
-        match self.encoding {
-            None => Ok(self.bytes),
-            Some(encoding) => Ok(encoding.decode(&self.bytes, limit)?),
-        }
+    /// It is corrupt, too large once decompressed, or there is no room for it.
+    pub fn decompressed(self, limits: BodyLimits<'_>) -> Result<(Bytes, Hold<'_>), BodyError> {
+        let mut held = limits.inflight.hold();
+        let bytes = match self.encoding {
+            None => self.bytes,
+            Some(encoding) => encoding.decode(&self.bytes, limits.max_bytes, &mut held)?,
+        };
+        Ok((bytes, held))
     }
+}
+
+/// A body as it was meant, with its memory.
+pub struct Whole<'a> {
+    pub bytes: Bytes,
+    /// Kept for as long as the body, or what was made of it.
+    _held: [Hold<'a>; 2],
 }
 
 impl Drop for RequestBody<'_> {

@@ -78,6 +78,7 @@ impl Failure {
                 BodyError::UnknownEncoding { .. } | BodyError::WrongType { .. } => {
                     invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE)
                 }
+                BodyError::Full(_) | BodyError::Encoding(DecodeError::Full(_)) => unavailable,
                 BodyError::Late { .. } => invalid(StatusCode::REQUEST_TIMEOUT),
                 BodyError::Encoding(DecodeError::Corrupt { .. }) => {
                     invalid(StatusCode::BAD_REQUEST)
@@ -176,6 +177,7 @@ pub fn empty() -> Response<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::inflight::Inflight;
 
     fn check(failure: impl Into<Failure>, status: u16, outcome: Outcome, retry: Option<&str>) {
         let failure = failure.into();
@@ -209,6 +211,10 @@ mod tests {
         check(BodyError::Late { timeout: Duration::from_secs(1) }, 408, invalid, None);
         let corrupt = DecodeError::Corrupt { encoding: "gzip", reason: reason() };
         check(BodyError::Encoding(corrupt), 400, invalid, None);
+        let full = Inflight::new(1).hold().grow(2).expect_err("it is full");
+        check(BodyError::Full(full), 503, Outcome::Rejected, Some("2"));
+        let full = BodyError::Encoding(DecodeError::Full(full));
+        check(full, 503, Outcome::Rejected, Some("2"));
         check(BodyError::Broken { reason: reason() }, 400, Outcome::Cancelled, None);
         check(ProtocolError::Json { reason: reason() }, 400, invalid, None);
         check(LookupError::UnknownModel { model: model() }, 404, invalid, None);

@@ -79,7 +79,7 @@ async fn answer_other(call: Call<'_>, route: Route<'_>) -> Result<Response<Answe
         Route::Root => Ok(health::root()),
         Route::Live => Ok(health::live()),
         Route::Ready => health::ready(services),
-        Route::Metrics => Ok(health::metrics(services)),
+        Route::Metrics => Ok(health::metrics(shared)),
         Route::OpenApi => Ok(openapi::document(services)),
         Route::ServerMetadata => Ok(metadata::server(&shared.settings)),
         Route::AllStatistics => Ok(metadata::all_statistics(services)),

@@ -12,6 +12,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 /// Triton's limit of a body, compressed and decompressed alike.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of bodies at once: sixteen of the largest, or a quarter of a megabyte for each
+/// connection; a small machine's memory holds it beside its models.
+pub const DEFAULT_MAX_INFLIGHT_BYTES: usize = 1024 * 1024 * 1024;
 /// JSON may nest this deep: a tensor of 32 axes is beyond any model.
 pub const DEFAULT_MAX_JSON_DEPTH: usize = 64;
 /// A client that has not sent its request's head by then is cut off.
@@ -65,6 +68,9 @@ pub struct ServerSettings {
     pub network_threads: usize,
     pub max_connections: usize,
     pub max_body_bytes: usize,
+    /// Bodies that are received or in work, over all connections, decompressed ones as well; what
+    /// goes beyond is refused with 503.
+    pub max_inflight_bytes: usize,
     pub max_json_depth: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
@@ -86,6 +92,7 @@ impl ServerSettings {
             network_threads: DEFAULT_NETWORK_THREADS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_inflight_bytes: DEFAULT_MAX_INFLIGHT_BYTES,
             max_json_depth: DEFAULT_MAX_JSON_DEPTH,
             header_timeout: DEFAULT_HEADER_TIMEOUT,
             body_timeout: DEFAULT_BODY_TIMEOUT,

@@ -82,6 +82,8 @@ catalogue! { OF_DAEMON:
     SWAP_SECONDS = "onnxd_swap_seconds", Seconds, &["phase"],
         "Time of each phase of taking a version into service";
     CONNECTIONS = "onnxd_connections", Gauge, &[], "Client connections that are open now";
+    INFLIGHT_BYTES = "onnxd_inflight_bytes", Gauge, &[],
+        "Bytes of request bodies that are being received or in work";
     CONNECTIONS_REFUSED = "onnxd_connections_refused_total", Counter, &["reason"],
         "Connections that were closed before a request was read";
     HTTP_REFUSED = "onnxd_http_refused_total", Counter, &["status"],

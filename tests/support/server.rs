@@ -132,6 +132,7 @@ fn idle_manager() -> ManagerHandle {
         engines: Arc::new(|_: EngineChoice| {
             Err(EngineError::RunFailed { reason: "there is no engine".to_owned() })
         }),
+        golden: Arc::new(|_, _| Err("there are no samples".to_owned())),
         load_threads: 1,
         retry: RetryPolicy { retries: 0, delay: Duration::ZERO, delay_max: Duration::ZERO },
     };

@@ -1,9 +1,11 @@
 //! `onnxd serve`: the daemon, assembled.
 //!
-//! Reading order: this file (start to stop), `engines` (made on first use), `models` (from
-//! settings to what the manager serves), `reload` (SIGHUP).
+//! Reading order: this file (start to stop), `engines` (made on first use), `golden`
+//! (samples with known answers), `models` (from settings to what the manager serves), `reload`
+//! (SIGHUP).
 
 mod engines;
+mod golden;
 mod models;
 mod reload;
 
@@ -22,7 +24,7 @@ use crate::process::{
     ActivatedListener, Latch, Phase, Phases, Readiness, ServiceManager, SignalEvent, Signals,
     StopOutcome, StopSettings, StopSignal, StopStep, Watchdog, activation, raise_open_files,
 };
-use crate::server::{BoundListener, Server, ServerHandle, Services};
+use crate::server::{BEAT_PERIOD, BoundListener, Pulse, Server, ServerHandle, Services, Silent};
 use crate::telemetry::traces::Tracer;
 use crate::telemetry::{events, export, logging};
 
@@ -31,6 +33,9 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 /// What a service manager is asked to wait beyond its own limit, again and again, while models
 /// load.
 const LOADING_EXTENSION: Duration = Duration::from_secs(30);
+
+/// A network thread that beats late by less than this is busy, whatever a watchdog's timeout.
+const LEAST_SILENCE: Duration = BEAT_PERIOD.saturating_mul(3);
 
 /// What the traces of the last requests may take to leave.
 const TRACES_DEADLINE: Duration = Duration::from_secs(2);
@@ -87,6 +92,7 @@ async fn run(
     let (manager, active) = Manager::start(ManagerSettings {
         served: models::served(&settings),
         engines: engines.provider(),
+        golden: golden::reader(),
         load_threads: settings.loading.threads,
         retry: settings.loading.retry,
     })
@@ -111,7 +117,8 @@ async fn run(
     let background = tokio::task::LocalSet::new();
     background.spawn_local(upkeep());
     if let Some(watchdog) = inheritance.watchdog {
-        background.spawn_local(watchdog.run(service_manager.clone(), || true));
+        let healthy = watched(server.pulse(), watchdog.timeout());
+        background.spawn_local(watchdog.run(service_manager.clone(), healthy));
     }
     let mut life = Life {
         manager,
@@ -153,6 +160,23 @@ fn listen(
         ActivatedListener::Unix(listener) => BoundListener::Unix(listener),
     });
     Ok(Server::start(server_settings, services, inherited.collect())?)
+}
+
+/// Whether the daemon serves, as far as its threads show: that this thread runs shows nothing of
+/// those that answer requests. The watchdog's own timeout is the bound, so that a long batch on a
+/// network thread is no reason for a restart.
+fn watched(pulse: Pulse, timeout: Duration) -> impl Fn() -> bool {
+    let limit = timeout.max(LEAST_SILENCE);
+    move || match pulse.silent(limit) {
+        None => true,
+        Some(Silent { thread, since }) => {
+            let seconds = since.as_secs_f32();
+            events::warning(&format_args!(
+                "thread {thread} has done nothing for {seconds:.1} s, the watchdog is not fed"
+            ));
+            false
+        }
+    }
 }
 
 async fn upkeep() {

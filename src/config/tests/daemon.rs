@@ -17,6 +17,7 @@ fn a_file_is_read_whole() {
         [server]
         listen = ['0.0.0.0:80', 'unix:run/onnxd.sock']
         max_body = '1GiB'
+        max_inflight = '4GiB'
         header_timeout = '500ms'
         allow_repository_control = true
         [engine]
@@ -43,6 +44,7 @@ fn a_file_is_read_whole() {
     let listen: Vec<String> = settings.server.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:80", "unix:/etc/onnxd/run/onnxd.sock"]);
     assert_eq!(settings.server.max_body_bytes, 1 << 30);
+    assert_eq!(settings.server.max_inflight_bytes, 4 << 30);
     assert_eq!(settings.server.header_timeout, Duration::from_millis(500));
     assert!(settings.server.allow_repository_control);
     assert_eq!(settings.engine.engine, EngineChoice::OnnxRuntime);
@@ -130,6 +132,11 @@ fn what_does_not_go_together_is_refused() {
         (
             "[engine]\nname = 'tract'\ndevice = 'cuda'",
             "engine.device: engine tract runs on the CPU only: cuda:0 needs engine onnxruntime",
+        ),
+        (
+            "[server]\nmax_body = '1GiB'\nmax_inflight = '1GiB'",
+            "server.max_inflight: 1GiB is less than twice max_body 1GiB: one body may take that \
+             much, compressed and decompressed",
         ),
         (
             &format!("[server]\nlisten = ['unix:/{path}']"),

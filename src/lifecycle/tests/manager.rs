@@ -102,6 +102,46 @@ fn a_new_version_takes_over_and_a_failing_one_does_not() {
 }
 
 #[test]
+fn a_version_that_answers_its_golden_sample_wrong_is_not_taken_up() {
+    let manifest = "[[golden]]\ninputs = \"in\"\noutputs = \"out\"\n\
+                    absolute_tolerance = 0.1\nrelative_tolerance = 0\n";
+    let fixture = Fixture::new(&[
+        ("m/1/model.onnx", "ok"),
+        ("m/1/manifest.toml", manifest),
+        ("m/1/in", "1 2"),
+        ("m/1/out", "1.05 2"),
+    ]);
+    let (running, _) = fixture.run();
+    assert_eq!(running.current("m"), Ok(1));
+    // What serves echoes: within the tolerance, that is.
+    fixture.write("m/2/model.onnx", "ok");
+    fixture.write("m/2/manifest.toml", manifest);
+    fixture.write("m/2/in", "1 2");
+    for (answer, expected) in [
+        (
+            "1 2.5",
+            "output \"y\" at [0, 1]: expected 2.5, got 2; 1 of 2 elements differ by more \
+                   than 0.1 + 0 × |expected|",
+        ),
+        ("1 2 3", "output \"y\": expected FP32 [1, 3], got FP32 [1, 2]"),
+        ("one two", "expected numbers"),
+    ] {
+        fixture.write("m/2/out", answer);
+        let error = load(&running, "m").unwrap_err().to_string();
+        let sample = fixture.path("m/2/in");
+        let expected = format!("golden sample {}: {expected}", sample.display());
+        assert!(error.contains(&expected), "{error}");
+        assert_eq!(running.current("m"), Ok(1));
+    }
+    std::fs::remove_file(fixture.path("m/2/out")).unwrap();
+    let error = load(&running, "m").unwrap_err().to_string();
+    assert!(error.contains("m/2/out: no such file or folder"), "{error}");
+    fixture.write("m/2/out", "1 2");
+    assert_eq!(load(&running, "m"), Ok(()));
+    assert_eq!(running.current("m"), Ok(2));
+}
+
+#[test]
 fn settings_that_are_wrong_leave_what_serves() {
     let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
     let (running, _) = fixture.run();

@@ -11,12 +11,13 @@ use tempfile::TempDir;
 use crate::batching::{BatchingSettings, Reply, Request, RequestError};
 use crate::engine::scripted::ScriptedEngine;
 use crate::engine::{
-    Engine, EngineChoice, EngineError, ModelSource, Session, SessionSettings, Signature,
+    Engine, EngineChoice, EngineError, GoldenSample, ModelSource, Session, SessionSettings,
+    Signature, Tolerance,
 };
 use crate::lifecycle::{
-    ActiveModels, ActiveVersion, EngineProvider, IndexEntry, LoadOutcome, Manager, ManagerHandle,
-    ManagerSettings, ModelSettings, NamedModel, RetryPolicy, ServedModels, SettingsReader,
-    StopReport, VersionPolicy,
+    ActiveModels, ActiveVersion, EngineProvider, GoldenReader, IndexEntry, LoadOutcome, Manager,
+    ManagerHandle, ManagerSettings, ModelSettings, NamedModel, RetryPolicy, ServedModels,
+    SettingsReader, StopReport, VersionPolicy,
 };
 use crate::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
@@ -170,8 +171,13 @@ impl Fixture {
     pub(super) fn start(&self, served: ServedModels) -> Running {
         let engine: Arc<dyn Engine> = Arc::new(self.stage.clone());
         let engines: EngineProvider = Arc::new(move |_| Ok(engine.clone()));
-        let settings =
-            ManagerSettings { served, engines, load_threads: self.load_threads, retry: self.retry };
+        let settings = ManagerSettings {
+            served,
+            engines,
+            golden: golden_reader(),
+            load_threads: self.load_threads,
+            retry: self.retry,
+        };
         let (handle, active) = Manager::start(settings).unwrap();
         Running { handle, active }
     }
@@ -253,6 +259,26 @@ pub(super) fn standard_settings() -> ModelSettings {
         labels: Default::default(),
         warnings: Vec::new(),
     }
+}
+
+/// Reads a row of two numbers from each file.
+fn golden_reader() -> GoldenReader {
+    Arc::new(|files, _| {
+        let row = |bytes: &[u8]| {
+            let numbers = std::str::from_utf8(bytes).unwrap().split_whitespace();
+            let numbers: Result<Vec<f32>, _> = numbers.map(str::parse).collect();
+            let numbers = numbers.map_err(|_| "expected numbers".to_owned())?;
+            Ok::<Tensor, String>(Tensor::from_f32(&[1, numbers.len()], &numbers).unwrap())
+        };
+        Ok(GoldenSample {
+            inputs: vec![Some(row(&files.inputs)?)],
+            outputs: vec![(0, row(&files.outputs)?)],
+            tolerance: Tolerance {
+                relative: files.relative_tolerance,
+                absolute: files.absolute_tolerance,
+            },
+        })
+    })
 }
 
 /// Reads settings that consist of a version policy (`all`, or how many of the newest) or the name

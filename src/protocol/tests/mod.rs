@@ -3,6 +3,7 @@
 mod binary;
 mod decode;
 mod encode;
+mod outputs;
 mod resolve;
 mod round_trip;
 mod tritonclient;

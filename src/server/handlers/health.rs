@@ -4,8 +4,10 @@ use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
 use crate::server::Services;
+use crate::server::network::Shared;
 use crate::server::respond::{self, Failure, TEXT};
 use crate::server::response_body::Answer;
+use crate::telemetry::events;
 
 /// What Prometheus expects of the text format.
 const METRICS_TYPE: HeaderValue =
@@ -38,6 +40,7 @@ pub fn ready(services: &Services) -> Result<Response<Answer>, Failure> {
     if (services.readiness)() { Ok(respond::empty()) } else { Err(Failure::NotReady) }
 }
 
-pub fn metrics(services: &Services) -> Response<Answer> {
-    respond::typed(StatusCode::OK, METRICS_TYPE, (services.metrics)())
+pub fn metrics(shared: &Shared) -> Response<Answer> {
+    events::inflight_bytes(shared.inflight.bytes());
+    respond::typed(StatusCode::OK, METRICS_TYPE, (shared.services.metrics)())
 }

@@ -20,6 +20,7 @@ use crate::lifecycle::ActiveVersion;
 use crate::protocol::{HeaderMemo, Limits, parse_header_length};
 use crate::server::account::Account;
 use crate::server::compression::compress;
+use crate::server::inflight::Hold;
 use crate::server::network::{DataThread, Handoff, Shared};
 use crate::server::request_body::{HEADER_LENGTH, Received, RequestBody};
 use crate::server::request_id;
@@ -66,7 +67,8 @@ pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> A
     let shared = &thread.shared;
     let version = shared.services.active.get(&target.model, target.version.as_deref())?;
     let account = open_account(shared, &version, &call, protocol);
-    let (form, body) = match receive(shared, call.headers, call.body, protocol).await {
+    // Held until there is an answer, on whichever thread that is made.
+    let (form, body, _held) = match receive(shared, call.headers, call.body, protocol).await {
         Ok(received) => received,
         Err(failure) => return Ok(account.refuse(&failure, shared.settings.retry_after)),
     };
@@ -103,12 +105,12 @@ fn open_account(
     Account::open(version, call.arrived, request_id::given(call.headers).cloned(), trace)
 }
 
-async fn receive(
-    shared: &Shared,
+async fn receive<'a>(
+    shared: &'a Shared,
     headers: &HeaderMap,
     body: RequestBody<'_>,
     protocol: Protocol,
-) -> Result<(Form, Received), Failure> {
+) -> Result<(Form, Received, Hold<'a>), Failure> {
     let form = match (protocol, headers.get(HEADER_LENGTH)) {
         (Protocol::V1, _) => Form::V1,
         (Protocol::V2, None) => Form::V2 { header_length: None },
@@ -117,7 +119,8 @@ async fn receive(
             Form::V2 { header_length: Some(parse_header_length(text.trim())?) }
         }
     };
-    Ok((form, body.receive(shared.body_limits()).await?))
+    let (body, held) = body.receive(shared.body_limits()).await?;
+    Ok((form, body, held))
 }
 
 /// Runs something on a data thread and waits for its response.
@@ -162,7 +165,7 @@ async fn attempt(
 ) -> Answered {
     let limits = Limits { max_json_depth: shared.settings.max_json_depth };
     let Arrived { body, form, at, mut version } = arrived;
-    let body = body.decompressed(shared.settings.max_body_bytes)?;
+    let (body, _held) = body.decompressed(shared.body_limits())?;
     loop {
         let decoded = form.decode(body.clone(), &version, &limits, memo)?;
         let result = run_decoded(&version, decoded, at, account).await;

@@ -1,5 +1,6 @@
 //! The model repository: what there is, load, unload.
 
+use bytes::Bytes;
 use hyper::Response;
 
 use super::metadata::document;
@@ -14,7 +15,7 @@ type Answered = Result<Response<Answer>, Failure>;
 pub async fn index(call: Call<'_>) -> Answered {
     let shared = &call.connection.thread.shared;
     let body = call.body.read(shared.body_limits()).await?;
-    let asked = decode_index(&body)?;
+    let asked = decode_index(&body.bytes)?;
     let entries = shared.services.manager.index().await;
     let wanted = |entry: &IndexEntry| !asked.ready || entry.state == VersionState::Ready;
     let entries: Vec<v2::IndexEntry> = entries.into_iter().filter(wanted).map(entry).collect();
@@ -24,9 +25,10 @@ pub async fn index(call: Call<'_>) -> Answered {
 pub async fn load(call: Call<'_>, model: &str) -> Answered {
     let shared = &call.connection.thread.shared;
     check_allowed(&call)?;
-    let body = call.body.read(shared.body_limits()).await?;
-    let v2::LoadRequest { config, files } = decode_load(&body)?;
-    drop(body);
+    let mut body = call.body.read(shared.body_limits()).await?;
+    let v2::LoadRequest { config, files } = decode_load(&body.bytes)?;
+    // The files have copies; the room that is held for the body is theirs from now on.
+    body.bytes = Bytes::new();
     shared.services.manager.load(model, LoadOverrides { config, files }).await?;
     Ok(respond::empty())
 }
@@ -35,7 +37,7 @@ pub async fn unload(call: Call<'_>, model: &str) -> Answered {
     let shared = &call.connection.thread.shared;
     check_allowed(&call)?;
     let body = call.body.read(shared.body_limits()).await?;
-    decode_unload(&body)?;
+    decode_unload(&body.bytes)?;
     shared.services.manager.unload(model).await?;
     Ok(respond::empty())
 }

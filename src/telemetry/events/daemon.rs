@@ -16,6 +16,7 @@ pub(in crate::telemetry) struct Daemon {
     pub(in crate::telemetry) meter: Meter,
     ready: Gauge,
     connections: Gauge,
+    inflight_bytes: Gauge,
     reloads_ok: Counter,
     reloads_refused: Counter,
     refused_connections: Throttle,
@@ -30,6 +31,7 @@ pub(in crate::telemetry) fn daemon() -> &'static Daemon {
         Daemon {
             ready: meter.gauge(&names::READY, &[]),
             connections: meter.gauge(&names::CONNECTIONS, &[]),
+            inflight_bytes: meter.gauge(&names::INFLIGHT_BYTES, &[]),
             reloads_ok: meter.counter(&names::RELOADS, &["ok"]),
             reloads_refused: meter.counter(&names::RELOADS, &["refused"]),
             refused_connections: Throttle::new(),
@@ -70,6 +72,12 @@ pub fn connection_opened() {
 /// A client's connection ended.
 pub fn connection_closed() {
     daemon().connections.decrement(1.0);
+}
+
+/// Bytes of request bodies that are held now: said when somebody asks for the metrics, for a
+/// request should not pay for it.
+pub fn inflight_bytes(bytes: usize) {
+    daemon().inflight_bytes.set(bytes as f64);
 }
 
 /// A connection was closed before a request was read; `reason` is one of a fixed set of words.
