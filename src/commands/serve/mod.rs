@@ -4,9 +4,9 @@
 //! (samples with known answers), `models` (from settings to what the manager serves), `reload`
 //! (SIGHUP).
 
-mod engines;
-mod golden;
-mod models;
+pub(super) mod engines;
+pub(super) mod golden;
+pub(super) mod models;
 mod reload;
 
 use std::sync::Arc;
