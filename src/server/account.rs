@@ -42,14 +42,15 @@ struct Answered {
 }
 
 impl Account {
+    /// Boxed: it moves with the response from hand to hand, and the response is large enough.
     pub fn open(
         version: &ActiveVersion,
         arrived: Instant,
         request_id: Option<HeaderValue>,
         trace: Option<Box<Trace>>,
-    ) -> Account {
+    ) -> Box<Account> {
         let events = version.events.clone();
-        Account { events, arrived, request_id, trace, answered: None, written: None }
+        Box::new(Account { events, arrived, request_id, trace, answered: None, written: None })
     }
 
     /// The request goes on to another version.
@@ -68,19 +69,23 @@ impl Account {
     }
 
     /// The response to what was asked for, with this account.
-    pub fn accept(self, response: Response<Answer>) -> Response<Answer> {
+    pub fn accept(self: Box<Self>, response: Response<Answer>) -> Response<Answer> {
         self.attach(response, Outcome::Ok, None)
     }
 
     /// The response to a failure, with this account.
-    pub fn refuse(mut self, failure: &Failure, retry_after: Duration) -> Response<Answer> {
+    pub fn refuse(
+        mut self: Box<Self>,
+        failure: &Failure,
+        retry_after: Duration,
+    ) -> Response<Answer> {
         let id = self.request_id.get_or_insert_with(request_id::made).clone();
         let refusal = Some((id, failure.to_string()));
         self.attach(failure.response(retry_after), failure.outcome(), refusal)
     }
 
     fn attach(
-        mut self,
+        mut self: Box<Self>,
         mut response: Response<Answer>,
         outcome: Outcome,
         refusal: Option<(HeaderValue, String)>,
@@ -95,7 +100,7 @@ impl Account {
     }
 
     /// The socket has taken the response.
-    pub fn written(mut self, now: Instant) {
+    pub fn written(mut self: Box<Self>, now: Instant) {
         self.written = Some(now);
     }
 

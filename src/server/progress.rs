@@ -47,7 +47,7 @@ pub struct Progress {
     /// When the connection was told to finish for being idle.
     finishing_since: Cell<Option<Instant>>,
     /// Responses that hyper has wholly taken and the socket perhaps not yet.
-    leaving: RefCell<SmallVec<[Account; 1]>>,
+    leaving: RefCell<SmallVec<[Box<Account>; 1]>>,
     /// A request was answered before its body was read.
     left_unread: Cell<bool>,
 }
@@ -117,7 +117,7 @@ impl Progress {
     }
 
     /// hyper has taken a response's last byte.
-    pub fn response_leaves(&self, account: Account) {
+    pub fn response_leaves(&self, account: Box<Account>) {
         self.leaving.borrow_mut().push(account);
     }
 

@@ -1,5 +1,8 @@
 //! A request's body: within its limits, whole, decompressed.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -97,9 +100,17 @@ impl<'a> RequestBody<'a> {
         if self.ended {
             return Ok((Received { bytes: Bytes::new(), encoding: None }, held));
         }
-        let bytes = tokio::time::timeout(limits.timeout, self.collect(limit, &mut held))
-            .await
-            .map_err(|_| BodyError::Late { timeout: limits.timeout })??;
+        let bytes = {
+            let mut collected = pin!(self.collect(limit, &mut held));
+            // Nearly every small body is there already, and needs no timer.
+            let first_look = poll_fn(|context| Poll::Ready(collected.as_mut().poll(context)));
+            match first_look.await {
+                Poll::Ready(bytes) => bytes?,
+                Poll::Pending => tokio::time::timeout(limits.timeout, collected)
+                    .await
+                    .map_err(|_| BodyError::Late { timeout: limits.timeout })??,
+            }
+        };
         Ok((Received { bytes, encoding }, held))
     }
 

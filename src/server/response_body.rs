@@ -17,7 +17,7 @@ use super::progress::Progress;
 pub struct Answer {
     pub parts: SmallVec<[Bytes; 2]>,
     /// Closed when the last byte has left.
-    pub account: Option<Account>,
+    pub account: Option<Box<Account>>,
 }
 
 impl Answer {

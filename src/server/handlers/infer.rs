@@ -92,7 +92,7 @@ fn open_account(
     version: &ActiveVersion,
     call: &Call<'_>,
     protocol: Protocol,
-) -> Account {
+) -> Box<Account> {
     let trace = shared.services.tracer.as_ref().and_then(|tracer| {
         let subject = Subject {
             name: protocol.route(),
@@ -146,7 +146,7 @@ where
 async fn run(
     shared: &Shared,
     target: &Target<'_>,
-    mut account: Account,
+    mut account: Box<Account>,
     arrived: Arrived,
     memo: Option<&RefCell<HeaderMemo>>,
 ) -> Response<Answer> {
