@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use crate::support::client::{Client, PATIENCE, Response};
+use crate::support::client::{PATIENCE, Response};
 use crate::support::models::{Behaviour, Gate, Model, request};
 use crate::support::server::TestServer;
 
@@ -104,31 +104,32 @@ fn what_is_announced_counts_until_its_client_goes_away() {
 fn a_body_of_unknown_length_counts_as_it_comes() {
     let (server, gate) = server();
     gate.close();
-    let mut held = server.client();
-    held.send_request("POST", INFER, &[], &body(MAX_BODY));
-    gate.wait_for_run();
-    let begin = |client: &mut Client| {
+    let mut others = [server.client(), server.client()];
+    for (client, length) in others.iter_mut().zip([MAX_BODY, 5_000]) {
+        client.send_request("POST", INFER, &[], &body(length));
+        gate.wait_for_run();
+    }
+    server.wait_for_queue("double", 1);
+    let chunks = |lengths: &[usize]| {
+        let mut client = server.client();
         client.send(
             b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
               transfer-encoding: chunked\r\n\r\n",
         );
+        for &length in lengths {
+            client.send(format!("{length:x}\r\n{}\r\n", " ".repeat(length)).as_bytes());
+        }
+        client
     };
-    let chunk = |client: &mut Client, length: usize| {
-        client.send(format!("{length:x}\r\n{}\r\n", " ".repeat(length)).as_bytes());
-    };
-    let (mut one, mut other) = (server.client(), server.client());
-    for client in [&mut one, &mut other] {
-        begin(client);
-        chunk(client, 4_000);
-    }
-    chunk(&mut one, 4_000);
-    assert_full(&one.receive());
-    gate.open();
-    assert_eq!(held.receive().status, 200);
-    chunk(&mut other, 4_000);
+    assert_full(&chunks(&[4_000, 4_000]).receive());
+    let mut small = chunks(&[4_000]);
     let rest = request(&[1.0, 2.0]);
-    other.send(format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()).as_bytes());
-    assert_eq!(other.receive().status, 200);
+    small.send(format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()).as_bytes());
+    server.wait_for_queue("double", 2);
+    gate.open();
+    for client in others.iter_mut().chain([&mut small]) {
+        assert_eq!(client.receive().status, 200);
+    }
 }
 
 #[test]
