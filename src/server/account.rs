@@ -99,8 +99,8 @@ impl Account {
         response
     }
 
-    /// The socket has taken the response.
-    pub fn written(mut self: Box<Self>, now: Instant) {
+    /// The socket has taken the response; dropping the account then counts its end.
+    pub fn written(&mut self, now: Instant) {
         self.written = Some(now);
     }
 

@@ -129,7 +129,7 @@ impl Progress {
         }
         let now = Instant::now();
         self.moved.set(now);
-        for account in leaving.drain(..) {
+        for mut account in leaving.drain(..) {
             account.written(now);
         }
     }
