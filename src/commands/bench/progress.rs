@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::super::output::say;
+
 pub(super) struct Progress {
     /// `None` where stderr is no terminal.
     bar: Option<ProgressBar>,
@@ -44,8 +46,8 @@ impl Progress {
                 bar.set_message(what.to_owned());
             }
             None => match self.steps {
-                Some(steps) => eprintln!("{}/{steps} {what}", self.step),
-                None => eprintln!("{what}"),
+                Some(steps) => say(format_args!("{}/{steps} {what}", self.step)),
+                None => say(format_args!("{what}")),
             },
         }
     }

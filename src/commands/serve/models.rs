@@ -64,7 +64,7 @@ pub(in crate::commands) fn refuse_start(outcomes: &[LoadOutcome]) -> anyhow::Res
             }
         }
     }
-    let all_named = outcomes.iter().all(|outcome| outcome.named);
+    let all_named = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.named);
     if all_named && outcomes.iter().all(|outcome| outcome.ready.is_empty()) {
         let reasons: Vec<String> = outcomes
             .iter()
