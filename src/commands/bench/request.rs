@@ -79,7 +79,7 @@ mod tests {
             let decoded = decode_infer(body.into(), Some(header), &[], &limits).expect("sound");
             assert_eq!(decoded.inputs[0].tensor, floats);
             assert_eq!(decoded.inputs[1].tensor, strings);
-            assert_eq!(decoded.inputs[1].name, "a \"name\"");
+            assert_eq!(&*decoded.inputs[1].name, "a \"name\"");
             assert_eq!(decoded.outputs.len(), outputs.len());
             assert!(decoded.binary_output(0));
         }
