@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use super::layout::{Site, decide};
 use super::measure::{Load, usual_sample};
+use super::padding::prove_padding;
 use super::plan::Plan;
 use super::proof::{Finding, prove};
 use super::report;
@@ -13,7 +14,7 @@ use super::sample::Sample;
 use super::shared::{Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
-use super::{BatchingSettings, Layout, LayoutChoice, Reply, Request, RequestError};
+use super::{BatchingSettings, Layout, LayoutChoice, PaddingVerdict, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
 use crate::tensor::Tensor;
@@ -29,6 +30,7 @@ pub struct Batcher {
     proof: Proof,
     /// `None` where nothing could be made up that the model takes.
     sample: Option<Sample>,
+    padding: Option<PaddingVerdict>,
 }
 
 impl Batcher {
@@ -47,7 +49,13 @@ impl Batcher {
         let (signature, placement) = (session.signature().clone(), session.placement().clone());
         let Finding { proof, sample } = prove(&mut slot, &signature, settings);
         report::verdict(&events, &proof.verdict);
-        let plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
+        let mut plan = proof.batched().then(|| Plan::new(&signature, &proof.axes, settings));
+        let padding = plan.as_mut().and_then(|plan| {
+            prove_padding(&mut slot, &signature, plan, sample.as_ref(), settings.mode)
+        });
+        if let Some(padding) = &padding {
+            report::padding(&events, padding);
+        }
         let sample = sample.map(|sample| usual_sample(&mut slot, sample));
         let site = Site {
             opener: &opener,
@@ -72,7 +80,7 @@ impl Batcher {
         };
         let shared = Arc::new(Shared::new(start, settings));
         let running = Arc::new(Running::start(shared, decided, fallback)?);
-        Ok(Batcher { running, placement, proof, sample })
+        Ok(Batcher { running, placement, proof, padding, sample })
     }
 
     pub fn signature(&self) -> &Arc<Signature> {
@@ -91,6 +99,11 @@ impl Batcher {
     /// What was found out about batching at load, and where the batch lies.
     pub fn proof(&self) -> &Proof {
         &self.proof
+    }
+
+    /// What was found out about padding at load; `None` where nothing is to be padded.
+    pub fn padding(&self) -> Option<&PaddingVerdict> {
+        self.padding.as_ref()
     }
 
     /// Rows that one batch may have, 0 where the version is served unbatched: Triton's

@@ -11,8 +11,8 @@
 //!   batch), `join` and `split` over `strided`;
 //! - `shared` (the queue's lock), `slot` (a session that survives panics), `execute` (one batch),
 //!   the drivers `instance` and `inline`, `running` (both, and the move between them);
-//! - at load: `axes`, `sample`, `compare`, `proof` and its `verdict`; `measure`, `curve`,
-//!   `layout`, `layout_cache`; `report` (what telemetry is told).
+//! - at load: `axes`, `sample`, `compare`, `proof`, `padding` and their `verdict`; `measure`,
+//!   `curve`, `layout`, `layout_cache`; `report` (what telemetry is told).
 
 mod axes;
 mod batcher;
@@ -25,6 +25,7 @@ mod join;
 mod layout;
 mod layout_cache;
 mod measure;
+mod padding;
 mod plan;
 mod policy;
 mod proof;
@@ -51,4 +52,4 @@ pub use batcher::{Batcher, SessionOpener};
 pub use layout_cache::kept_layout;
 pub use request::{Reply, Request, RequestError, Timing};
 pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};
-pub use verdict::{Proof, Verdict};
+pub use verdict::{PaddingVerdict, Proof, Verdict};

@@ -20,7 +20,7 @@ pub(super) struct InputPlan {
     pub padding: SmallVec<[u8; 8]>,
 }
 
-/// An output's axis that has the same name as a padded input's.
+/// An output's axis that is as long as a padded input's: by its name, until runs have shown it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Follows {
     pub output_axis: usize,
@@ -91,6 +91,15 @@ impl Plan {
             })
             .collect();
         Plan { inputs, outputs }
+    }
+
+    /// From now on, requests of unlike shapes do not share a batch.
+    pub fn forbid_padding(&mut self) {
+        for input in &mut self.inputs {
+            input.padded.clear();
+            input.padding.clear();
+        }
+        self.outputs.iter_mut().for_each(|output| output.follows.clear());
     }
 
     /// Finds where a request belongs.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::split::SplitError;
-use super::{Layout, Verdict};
+use super::{Layout, PaddingVerdict, Verdict};
 use crate::engine::EngineError;
 use crate::telemetry::{LayoutChosen, ModelEvents};
 
@@ -19,6 +19,20 @@ pub(super) fn verdict(events: &ModelEvents, verdict: &Verdict) {
             events.warning(&format_args!("batching is {verdict}"));
         }
         Verdict::Forced { doubt: None } | Verdict::Proven | Verdict::Off | Verdict::NoBatchAxis => {
+        }
+    }
+}
+
+/// What was found about padding.
+pub(super) fn padding(events: &ModelEvents, verdict: &PaddingVerdict) {
+    match verdict {
+        PaddingVerdict::Proven => {}
+        PaddingVerdict::Forced { .. } => events.warning(&format_args!("padding is {verdict}")),
+        PaddingVerdict::Differs { .. } | PaddingVerdict::Unproven { .. } => {
+            events.warning(&format_args!(
+                "requests of unlike shapes are batched apart, padding is not proven: {verdict} \
+                 (batching = \"force\" overrides)"
+            ));
         }
     }
 }

@@ -113,6 +113,22 @@ impl Sample {
         Some(larger)
     }
 
+    /// The same with these axes, by input and axis, of other lengths.
+    pub fn with_lengths(
+        &self,
+        places: &[(usize, usize)],
+        length: impl Fn(usize) -> usize,
+    ) -> Sample {
+        let mut changed = self.clone();
+        for &(input, axis) in places {
+            let shape = changed.shapes[input].as_mut();
+            if let Some(size) = shape.and_then(|shape| shape.get_mut(axis)) {
+                *size = length(*size);
+            }
+        }
+        changed
+    }
+
     /// The same shapes with values of another kind.
     pub fn with_values(&self, values: Values) -> Sample {
         Sample { values, ..self.clone() }

@@ -48,6 +48,52 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What was found out about padding, where configuration asks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PaddingVerdict {
+    /// Requests give the same answers padded and alone.
+    Proven,
+    /// Padded because configuration forces it; the doubt is what the proof had to say against it.
+    Forced { doubt: String },
+    /// Requests give other answers padded than alone.
+    Differs { output: String, difference: f64 },
+    /// It could not be found out.
+    Unproven { reason: String },
+}
+
+impl PaddingVerdict {
+    pub(super) fn unproven(reason: impl Into<String>) -> PaddingVerdict {
+        PaddingVerdict::Unproven { reason: reason.into() }
+    }
+
+    /// Whether requests of unlike shapes share batches.
+    pub fn padded(&self) -> bool {
+        matches!(self, PaddingVerdict::Proven | PaddingVerdict::Forced { .. })
+    }
+}
+
+impl fmt::Display for PaddingVerdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PaddingVerdict::Proven => {
+                formatter.write_str("requests give the same answers padded and alone")
+            }
+            PaddingVerdict::Forced { doubt } => {
+                write!(formatter, "forced by configuration, although {doubt}")
+            }
+            PaddingVerdict::Differs { output, difference } if difference.is_finite() => write!(
+                formatter,
+                "output {output:?} differs by {difference:.1e} of its largest value between \
+                 requests padded and alone"
+            ),
+            PaddingVerdict::Differs { output, .. } => {
+                write!(formatter, "output {output:?} differs between requests padded and alone")
+            }
+            PaddingVerdict::Unproven { reason } => formatter.write_str(reason),
+        }
+    }
+}
+
 /// The verdict on a model, and where its batch lies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proof {

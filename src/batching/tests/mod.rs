@@ -1,13 +1,15 @@
 //! Promises of the whole part.
 //!
-//! `proving`: which models are batched, and on which axes. `joining`: many requests to one run
-//! and back. `driving`: what waiting requests, instances and clients that go away can rely on.
-//! `random`: the same, for sequences that nobody thought of.
+//! `proving`: which models are batched, and on which axes. `padding`: which requests of unlike
+//! lengths may share a run. `joining`: many requests to one run and back. `driving`: what waiting
+//! requests, instances and clients that go away can rely on. `random`: the same, for sequences
+//! that nobody thought of.
 
 mod driving;
 mod faults;
 mod joining;
 mod laying_out;
+mod padding;
 mod proving;
 mod random;
 

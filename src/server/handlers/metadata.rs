@@ -155,7 +155,12 @@ fn batching(version: &ActiveVersion) -> Value {
         .chain(signature.outputs.iter().zip(&proof.axes.outputs))
         .filter_map(|(spec, axis)| axis.map(|axis| (spec.name.clone(), json!(axis))))
         .collect();
-    json!({ "batched": proof.batched(), "reason": proof.verdict.to_string(), "axes": axes })
+    let mut facts =
+        json!({ "batched": proof.batched(), "reason": proof.verdict.to_string(), "axes": axes });
+    if let Some(padding) = version.batcher.padding() {
+        facts["padding"] = json!({ "padded": padding.padded(), "reason": padding.to_string() });
+    }
+    facts
 }
 
 fn model_config(version: &ActiveVersion) -> v2::ModelConfig {
