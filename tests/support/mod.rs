@@ -4,8 +4,10 @@
 pub mod client;
 pub mod daemon;
 pub mod debian;
+pub mod graphs;
 pub mod models;
 pub mod python;
+pub mod repository;
 pub mod request;
 pub mod server;
 
