@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -14,6 +15,8 @@ use super::parameters::{self, read_size};
 use super::{Limits, ProtocolError};
 use crate::tensor::{DataType, Shape, Tensor};
 
+/// What errors call the whole text.
+pub const BODY: &str = "the body";
 /// Axes that a tensor may have: no model has as many.
 const MAX_RANK: usize = 64;
 
@@ -28,7 +31,7 @@ pub struct Header {
 /// A tensor that the JSON lists.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    pub name: String,
+    pub name: Arc<str>,
     pub value: Value,
 }
 
@@ -47,14 +50,16 @@ impl Header {
         let mut request = InferRequest::default();
         let mut inputs: Option<Vec<Listed>> = None;
         let mut outputs = None;
-        cursor.object(|cursor, key| {
+        cursor.object_at(&|| BODY.to_owned(), |cursor, key| {
+            let place = || key.to_string();
             match &*key {
                 "id" => {
-                    request.id = optional(cursor, |cursor| cursor.string())?.map(Cow::into_owned)
+                    let id = optional(cursor, |cursor| cursor.string_at(&place))?;
+                    request.id = id.map(Cow::into_owned);
                 }
                 "parameters" => {
                     optional(cursor, |cursor| {
-                        cursor.object(|cursor, key| {
+                        cursor.object_at(&place, |cursor, key| {
                             parameters::read_request_parameter(cursor, key, &mut request)
                         })
                     })?;
@@ -72,8 +77,8 @@ impl Header {
         let missing = || ProtocolError::field("inputs", "an array of tensors", "nothing");
         let inputs = inputs.ok_or_else(missing)?;
         request.outputs = outputs.unwrap_or_default();
-        distinct("inputs", inputs.iter().map(|input| input.name.as_str()))?;
-        distinct("outputs", request.outputs.iter().map(|output| output.name.as_str()))?;
+        distinct("inputs", inputs.iter().map(|input| &*input.name))?;
+        distinct("outputs", request.outputs.iter().map(|output| &*output.name))?;
         Ok(Header { request, inputs })
     }
 
@@ -82,14 +87,17 @@ impl Header {
         self.inputs.iter().all(|input| matches!(input.value, Value::Binary { .. }))
     }
 
-    /// Adds the tensors that lie behind the JSON.
-    pub fn attach(self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
-        let mut request = self.request;
+    /// The request, with the tensors that lie behind the JSON. Borrows: a header that is
+    /// remembered serves again.
+    pub fn attach(&self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
+        let mut request = self.request.clone();
         request.inputs.reserve_exact(self.inputs.len());
-        for (index, Listed { name, value }) in self.inputs.into_iter().enumerate() {
+        for (index, Listed { name, value }) in self.inputs.iter().enumerate() {
+            let name = name.clone();
             let tensor = match value {
-                Value::Tensor(tensor) => tensor,
-                Value::Binary { data_type, shape, size } => {
+                Value::Tensor(tensor) => tensor.clone(),
+                &Value::Binary { data_type, ref shape, size } => {
+                    let shape = shape.clone();
                     let field = || format!("inputs[{index}] {:?}", excerpt(&name));
                     let bytes = tail.take(size, &field)?;
                     decode_tensor(data_type, shape, bytes, &field)?
@@ -165,7 +173,7 @@ pub fn read_tensors(
     body: &Bytes,
 ) -> Result<Vec<Listed>, ProtocolError> {
     let mut tensors = Vec::new();
-    cursor.array(|cursor, index| {
+    cursor.array_at(&|| list.to_owned(), "an array of tensors", |cursor, index| {
         tensors.push(read_tensor(cursor, Place { list, index }, body)?);
         Ok(())
     })?;
@@ -199,19 +207,19 @@ struct Draft<'t> {
 
 fn read_tensor(cursor: &mut Cursor<'_>, at: Place, body: &Bytes) -> Result<Listed, ProtocolError> {
     let mut draft = Draft::default();
-    cursor.object(|cursor, key| {
+    cursor.object_at(&|| at.to_string(), |cursor, key| {
         let field = |member: &str| format!("{} {member}", draft.place(at));
         match &*key {
             "name" => {
                 let place = || format!("{at} name");
-                draft.name = Some(required_string(cursor, &place)?);
+                draft.name = Some(cursor.string_at(&place)?);
             }
             "datatype" => draft.data_type = Some(read_data_type(cursor, &|| field("datatype"))?),
             "shape" => draft.shape = Some(read_shape(cursor, &|| field("shape"))?),
             "parameters" => {
                 let mut size = None;
                 optional(cursor, |cursor| {
-                    cursor.object(|cursor, key| {
+                    cursor.object_at(&|| field("parameters"), |cursor, key| {
                         let place = || format!("{} parameters.{}", draft.place(at), excerpt(&key));
                         parameters::refuse_shared_memory(&key, &place)?;
                         match &*key {
@@ -284,7 +292,7 @@ impl Draft<'_> {
             }
         };
         let missing = || ProtocolError::field(format!("{at} name"), "a string", "nothing");
-        let name = self.name.ok_or_else(missing)?.into_owned();
+        let name = self.name.ok_or_else(missing)?.into();
         Ok(Listed { name, value })
     }
 }
@@ -307,22 +315,12 @@ fn read_data(
     Ok(elements.finish(shape).expect("as many elements were read as the shape says"))
 }
 
-fn required_string<'t>(
-    cursor: &mut Cursor<'t>,
-    place: &dyn Fn() -> String,
-) -> Result<Cow<'t, str>, ProtocolError> {
-    match cursor.peek() {
-        Some(b'"') | None => cursor.string(),
-        Some(_) => Err(ProtocolError::field(place(), "a string", cursor.found())),
-    }
-}
-
 fn read_data_type(
     cursor: &mut Cursor<'_>,
     place: &dyn Fn() -> String,
 ) -> Result<DataType, ProtocolError> {
     let start = *cursor;
-    let name = required_string(cursor, place)?;
+    let name = cursor.string_at(place)?;
     DataType::from_protocol_name(&name).ok_or_else(|| {
         let names = DataType::ALL.map(DataType::protocol_name).join(", ");
         ProtocolError::field(place(), format!("one of {names}"), start.found())
@@ -330,11 +328,8 @@ fn read_data_type(
 }
 
 fn read_shape(cursor: &mut Cursor<'_>, place: &dyn Fn() -> String) -> Result<Shape, ProtocolError> {
-    if !matches!(cursor.peek(), Some(b'[') | None) {
-        return Err(ProtocolError::field(place(), "an array of sizes", cursor.found()));
-    }
     let mut shape = Shape::new();
-    cursor.array(|cursor, axis| {
+    cursor.array_at(place, "an array of sizes", |cursor, axis| {
         if axis == MAX_RANK {
             let expected = format!("at most {MAX_RANK} axes");
             return Err(ProtocolError::field(place(), expected, "more"));
@@ -348,18 +343,16 @@ fn read_shape(cursor: &mut Cursor<'_>, place: &dyn Fn() -> String) -> Result<Sha
 
 fn read_outputs(cursor: &mut Cursor<'_>) -> Result<SmallVec<[RequestedOutput; 2]>, ProtocolError> {
     let mut outputs = SmallVec::new();
-    cursor.array(|cursor, index| {
+    cursor.array_at(&|| "outputs".to_owned(), "an array of outputs", |cursor, index| {
         let mut name = None;
-        let mut output = RequestedOutput { name: String::new(), binary: None, classification: 0 };
-        cursor.object(|cursor, key| {
+        let mut output = RequestedOutput { name: "".into(), binary: None, classification: 0 };
+        cursor.object_at(&|| format!("outputs[{index}]"), |cursor, key| {
+            let place = || format!("outputs[{index}] {key}");
             match &*key {
-                "name" => {
-                    let place = || format!("outputs[{index}] name");
-                    name = Some(required_string(cursor, &place)?.into_owned());
-                }
+                "name" => name = Some(cursor.string_at(&place)?.into()),
                 "parameters" => {
                     optional(cursor, |cursor| {
-                        cursor.object(|cursor, key| {
+                        cursor.object_at(&place, |cursor, key| {
                             let place = || format!("outputs[{index}] parameters.{}", excerpt(&key));
                             parameters::refuse_shared_memory(&key, &place)?;
                             match &*key {

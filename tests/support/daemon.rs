@@ -46,14 +46,17 @@ impl Daemon {
     /// Starts `onnxd serve` with these arguments and waits until it is ready.
     pub fn start(arguments: &[&str]) -> Daemon {
         let daemon = Daemon::spawn(arguments);
+        daemon.await_ready();
+        daemon
+    }
+
+    /// Waits until everything that is served at the start was loaded or refused.
+    pub fn await_ready(&self) {
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            if daemon.get("/v2/health/ready").status == 200 {
-                return daemon;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        while self.get("/v2/health/ready").status != 200 {
+            assert!(begin.elapsed() < PATIENCE, "it does not become ready:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("the daemon did not become ready:\n{}", daemon.log());
     }
 
     /// Starts `onnxd serve` and waits only until it listens.
@@ -95,9 +98,47 @@ impl Daemon {
         }
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything the daemon logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no thread panics with the log").join("\n")
+    }
+
+    /// The logged events with this message, as JSON.
+    pub fn events(&self, message: &str) -> Vec<serde_json::Value> {
+        let log = self.log();
+        let events = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        events.filter(|event: &serde_json::Value| event["message"] == message).collect()
+    }
+
+    /// The sum of all series of that name that have these labels; 0 where there are none.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = self.get("/metrics").text();
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let value = |line: &str| -> Option<f64> {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            let (own, value) = rest.rsplit_once(' ')?;
+            labels.iter().all(|label| own.contains(label.as_str())).then(|| value.parse().ok())?
+        };
+        text.lines().filter_map(value).sum()
+    }
+
+    /// Waits until the metric has this value.
+    pub fn await_metric(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        let begin = Instant::now();
+        loop {
+            let actual = self.metric(name, labels);
+            if actual == expected {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{name} {labels:?} stays at {actual}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// The log, to be read when the daemon has ended.

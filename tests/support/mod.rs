@@ -4,10 +4,13 @@
 pub mod client;
 pub mod daemon;
 pub mod debian;
+pub mod graphs;
 pub mod models;
 pub mod python;
+pub mod repository;
 pub mod request;
 pub mod server;
+pub mod slow;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

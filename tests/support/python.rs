@@ -6,12 +6,13 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// Pinned, so that a test means the same thing tomorrow.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "numpy==2.4.6",
     "tritonclient[http]==2.73.0",
     "onnx==1.23.2",
     "onnxruntime==1.32.0",
     "opentelemetry-proto==1.45.2",
+    "openapi-spec-validator==0.9.0",
 ];
 
 /// The environment's interpreter.

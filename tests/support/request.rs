@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use onnxd::tensor::{Data, DataType, Tensor};
+use serde_json::{Value, json};
 
 use super::daemon::{Answer, Daemon};
 
@@ -33,6 +34,45 @@ pub fn floats(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_f32(shape, &values).expect("the count follows from the shape")
 }
 
+/// An input as JSON.
+pub fn fp32(name: &str, shape: &[usize], data: &[f32]) -> Value {
+    json!({"name": name, "datatype": "FP32", "shape": shape, "data": data})
+}
+
+/// Asks the model for all its outputs, everything in JSON.
+pub fn infer_json(daemon: &Daemon, model: &str, inputs: &[Value]) -> Answer {
+    daemon.post_json(&format!("/v2/models/{model}/infer"), &json!({"inputs": inputs}))
+}
+
+/// The data of an output of an answer in JSON.
+///
+/// # Panics
+/// The daemon refused, or there is no such output.
+pub fn output(answer: &Answer, name: &str) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let outputs = answer.json()["outputs"].as_array().expect("a list of outputs").clone();
+    let found = outputs.into_iter().find(|output| output["name"] == name);
+    found.unwrap_or_else(|| panic!("no output {name} in {}", answer.text()))["data"].clone()
+}
+
+/// Does something as often as said, all at the same time; the results in order.
+pub fn at_once<T: Send>(times: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = std::sync::Barrier::new(times);
+    std::thread::scope(|scope| {
+        let (start, act) = (&start, &act);
+        let threads: Vec<_> = (0..times)
+            .map(|index| {
+                scope.spawn(move || {
+                    start.wait();
+                    act(index)
+                })
+            })
+            .collect();
+        let results = threads.into_iter().map(|thread| thread.join());
+        results.map(|result| result.expect("no client panics")).collect()
+    })
+}
+
 /// Asks the model for these outputs, everything in binary.
 ///
 /// # Panics
@@ -56,12 +96,12 @@ pub fn send(
     outputs: &[String],
 ) -> Answer {
     let mut payload = Vec::new();
-    let listed: Vec<serde_json::Value> = inputs
+    let listed: Vec<Value> = inputs
         .iter()
         .map(|(name, tensor)| {
             let start = payload.len();
             append(tensor, &mut payload);
-            serde_json::json!({
+            json!({
                 "name": name,
                 "shape": tensor.shape(),
                 "datatype": tensor.data_type().protocol_name(),
@@ -69,11 +109,11 @@ pub fn send(
             })
         })
         .collect();
-    let wanted: Vec<serde_json::Value> = outputs
+    let wanted: Vec<Value> = outputs
         .iter()
-        .map(|name| serde_json::json!({"name": name, "parameters": {"binary_data": true}}))
+        .map(|name| json!({"name": name, "parameters": {"binary_data": true}}))
         .collect();
-    let header = serde_json::json!({"inputs": listed, "outputs": wanted}).to_string();
+    let header = json!({"inputs": listed, "outputs": wanted}).to_string();
     let mut body = header.clone().into_bytes();
     body.extend_from_slice(&payload);
     daemon.send(
@@ -105,8 +145,7 @@ fn decode(answer: &Answer, outputs: &[String]) -> Vec<Tensor> {
         .expect("the outputs were asked for in binary")
         .parse()
         .expect("a length");
-    let header: serde_json::Value =
-        serde_json::from_slice(&answer.body[..length]).expect("the header is JSON");
+    let header: Value = serde_json::from_slice(&answer.body[..length]).expect("the header is JSON");
     let mut rest = &answer.body[length..];
     let decoded = outputs
         .iter()

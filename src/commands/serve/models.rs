@@ -15,7 +15,7 @@ use crate::repository::{place_model, read_repository};
 ///
 /// # Errors
 /// Every such name.
-pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
+pub(in crate::commands) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
     let models = settings.models.iter().map(|model| {
         let place = place_model(model.name.as_deref(), &model.path);
         place.map(drop).map_err(|error| Problem::on_command_line("--model", error.to_string()))
@@ -28,7 +28,7 @@ pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> 
 }
 
 /// The models that these settings name.
-pub(super) fn served(settings: &Settings) -> ServedModels {
+pub(in crate::commands) fn served(settings: &Settings) -> ServedModels {
     ServedModels {
         models: settings.models.clone(),
         repositories: settings.repositories.clone(),
@@ -50,11 +50,14 @@ fn reader(settings: &Settings) -> SettingsReader {
 
 /// Refuses to start where something that was asked for by name cannot be had: the daemon's own
 /// device, a device or an engine of a model on the command line, or every model there is. A broken
-/// model beside others is only reported.
+/// model beside others is only reported. `device` is the one for models that name none.
 ///
 /// # Errors
 /// Says which model, and why.
-pub(super) fn refuse_start(outcomes: &[LoadOutcome], device: DeviceChoice) -> anyhow::Result<()> {
+pub(in crate::commands) fn refuse_start(
+    outcomes: &[LoadOutcome],
+    device: DeviceChoice,
+) -> anyhow::Result<()> {
     let is_the_daemons = |error: &EngineError| match (error, device) {
         (EngineError::DeviceUnavailable { device, .. }, DeviceChoice::Named(named)) => {
             *device == named.to_string()
@@ -70,7 +73,7 @@ pub(super) fn refuse_start(outcomes: &[LoadOutcome], device: DeviceChoice) -> an
             }
         }
     }
-    let all_named = outcomes.iter().all(|outcome| outcome.named);
+    let all_named = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.named);
     if all_named && outcomes.iter().all(|outcome| outcome.ready.is_empty()) {
         let reasons: Vec<String> = outcomes
             .iter()

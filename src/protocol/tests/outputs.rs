@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 fn outputs(json: &str) -> Result<Vec<(String, Tensor)>, String> {
     let body = Bytes::copy_from_slice(json.as_bytes());
     let outputs = decode_outputs(&body, &LIMITS).map_err(|error| error.to_string())?;
-    Ok(outputs.into_iter().map(|output| (output.name, output.tensor)).collect())
+    Ok(outputs.into_iter().map(|output| (output.name.to_string(), output.tensor)).collect())
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn what_is_wrong_is_named() {
     let tensor = r#""datatype":"FP32","shape":[1]"#;
     let table = [
         ("{}".to_owned(), "outputs: expected an array of tensors, got nothing"),
-        ("[]".to_owned(), "the request is not valid JSON"),
+        ("[]".to_owned(), "the body: expected an object, got an array"),
         (
             format!(r#"{{"outputs":[{{"name":"y",{tensor}}}]}}"#),
             r#"outputs[0] "y": expected either data or parameters.binary_data_size, got neither"#,
