@@ -12,8 +12,16 @@ mod bad_requests;
 mod bench;
 /// Bodies: chunked, large, compressed, over the limit.
 mod bodies;
+/// Slow, silent and too many clients of the real binary.
+mod clients;
+/// The commands beside `serve`: results, exit codes, everything that is wrong at once.
+mod commands;
+/// The model repository extension on the real binary.
+mod control;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
+/// What a model's folder says, and what the daemon makes of it.
+mod folder;
 /// Answers that are known are asked for before a version serves.
 mod golden;
 /// Routes, statuses and forms of HTTP.
@@ -22,8 +30,12 @@ mod http;
 mod http2;
 /// Bodies of all connections together stay within one limit.
 mod inflight;
+/// What a model's instances do with what waits.
+mod instances;
 /// How a model is laid out: measured, kept, shown, or fixed.
 mod layout;
+/// What is said while a model loads, and a stop that does not wait for it.
+mod loading;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
 /// The OpenAPI document is valid, and true.

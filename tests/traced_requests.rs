@@ -1,4 +1,4 @@
-//! Requests that are traced, at a collector of the tests' own.
+//! Requests that are traced, at a collector of the tests' own; logs for people beside them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -8,7 +8,9 @@ use onnxd::telemetry::traces::{TraceSettings, Tracer};
 use serde_json::Value;
 
 use crate::support::client::PATIENCE;
+use crate::support::daemon::Daemon;
 use crate::support::models::{Behaviour, Model};
+use crate::support::python::root;
 use crate::support::server::TestServer;
 
 const BODY: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
@@ -66,4 +68,47 @@ fn a_callers_trace_goes_on_through_its_stages() {
     assert!(spans.iter().all(|span| span["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"));
     assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
     assert!(spans[0].to_string().contains("mine"), "{}", spans[0]);
+}
+
+fn digits() -> String {
+    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
+}
+
+#[test]
+fn the_daemon_traces_where_it_is_given_a_collector() {
+    let (endpoint, exports) = collector();
+    let arguments =
+        ["--model", &digits(), "--engine", "tract", "--trace-endpoint", endpoint.as_str()];
+    let daemon = Daemon::start(&arguments);
+    let pixels = serde_json::json!({"name": "pixels", "datatype": "FP32", "shape": [1, 64],
+        "data": vec![0.0; 64]});
+    let body = serde_json::json!({"inputs": [pixels]}).to_string();
+    let headers = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
+    let answer = daemon.send("POST", "/v2/models/digits/infer", &headers, body.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let export = exports.recv_timeout(PATIENCE).expect("spans are exported");
+    let spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans");
+    assert_eq!(spans[0]["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert!(spans[0].to_string().contains("digits"), "{}", spans[0]);
+    daemon.await_metric("onnxd_trace_spans_total", &[("outcome", "exported")], spans.len() as f64);
+    // What is left is sent before the end, and a collector that is gone holds nothing up.
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_log_for_people_has_no_braces() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_onnxd"))
+        .args(["serve", "--model", &digits(), "--engine", "tract", "--log-format", "text"])
+        .args(["--listen", "127.0.0.1:0"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary was built for this test");
+    let log = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+    let mut lines = log.lines().map_while(Result::ok);
+    let ready = lines.find(|line| line.contains("model ready")).expect("it becomes ready");
+    assert!(ready.contains("INFO") && ready.contains("model=\"digits\""), "{ready}");
+    assert!(!ready.contains('{') && !ready.contains('\u{1b}'), "no colours in a file: {ready}");
+    child.kill().expect("it runs");
+    child.wait().expect("it was ours");
 }

@@ -15,6 +15,8 @@ use super::parameters::{self, read_size};
 use super::{Limits, ProtocolError};
 use crate::tensor::{DataType, Shape, Tensor};
 
+/// What errors call the whole text.
+pub const BODY: &str = "the body";
 /// Axes that a tensor may have: no model has as many.
 const MAX_RANK: usize = 64;
 
@@ -48,14 +50,16 @@ impl Header {
         let mut request = InferRequest::default();
         let mut inputs: Option<Vec<Listed>> = None;
         let mut outputs = None;
-        cursor.object(|cursor, key| {
+        cursor.object_at(&|| BODY.to_owned(), |cursor, key| {
+            let place = || key.to_string();
             match &*key {
                 "id" => {
-                    request.id = optional(cursor, |cursor| cursor.string())?.map(Cow::into_owned)
+                    let id = optional(cursor, |cursor| cursor.string_at(&place))?;
+                    request.id = id.map(Cow::into_owned);
                 }
                 "parameters" => {
                     optional(cursor, |cursor| {
-                        cursor.object(|cursor, key| {
+                        cursor.object_at(&place, |cursor, key| {
                             parameters::read_request_parameter(cursor, key, &mut request)
                         })
                     })?;
@@ -169,7 +173,7 @@ pub fn read_tensors(
     body: &Bytes,
 ) -> Result<Vec<Listed>, ProtocolError> {
     let mut tensors = Vec::new();
-    cursor.array(|cursor, index| {
+    cursor.array_at(&|| list.to_owned(), "an array of tensors", |cursor, index| {
         tensors.push(read_tensor(cursor, Place { list, index }, body)?);
         Ok(())
     })?;
@@ -203,19 +207,19 @@ struct Draft<'t> {
 
 fn read_tensor(cursor: &mut Cursor<'_>, at: Place, body: &Bytes) -> Result<Listed, ProtocolError> {
     let mut draft = Draft::default();
-    cursor.object(|cursor, key| {
+    cursor.object_at(&|| at.to_string(), |cursor, key| {
         let field = |member: &str| format!("{} {member}", draft.place(at));
         match &*key {
             "name" => {
                 let place = || format!("{at} name");
-                draft.name = Some(required_string(cursor, &place)?);
+                draft.name = Some(cursor.string_at(&place)?);
             }
             "datatype" => draft.data_type = Some(read_data_type(cursor, &|| field("datatype"))?),
             "shape" => draft.shape = Some(read_shape(cursor, &|| field("shape"))?),
             "parameters" => {
                 let mut size = None;
                 optional(cursor, |cursor| {
-                    cursor.object(|cursor, key| {
+                    cursor.object_at(&|| field("parameters"), |cursor, key| {
                         let place = || format!("{} parameters.{}", draft.place(at), excerpt(&key));
                         parameters::refuse_shared_memory(&key, &place)?;
                         match &*key {
@@ -311,22 +315,12 @@ fn read_data(
     Ok(elements.finish(shape).expect("as many elements were read as the shape says"))
 }
 
-fn required_string<'t>(
-    cursor: &mut Cursor<'t>,
-    place: &dyn Fn() -> String,
-) -> Result<Cow<'t, str>, ProtocolError> {
-    match cursor.peek() {
-        Some(b'"') | None => cursor.string(),
-        Some(_) => Err(ProtocolError::field(place(), "a string", cursor.found())),
-    }
-}
-
 fn read_data_type(
     cursor: &mut Cursor<'_>,
     place: &dyn Fn() -> String,
 ) -> Result<DataType, ProtocolError> {
     let start = *cursor;
-    let name = required_string(cursor, place)?;
+    let name = cursor.string_at(place)?;
     DataType::from_protocol_name(&name).ok_or_else(|| {
         let names = DataType::ALL.map(DataType::protocol_name).join(", ");
         ProtocolError::field(place(), format!("one of {names}"), start.found())
@@ -334,11 +328,8 @@ fn read_data_type(
 }
 
 fn read_shape(cursor: &mut Cursor<'_>, place: &dyn Fn() -> String) -> Result<Shape, ProtocolError> {
-    if !matches!(cursor.peek(), Some(b'[') | None) {
-        return Err(ProtocolError::field(place(), "an array of sizes", cursor.found()));
-    }
     let mut shape = Shape::new();
-    cursor.array(|cursor, axis| {
+    cursor.array_at(place, "an array of sizes", |cursor, axis| {
         if axis == MAX_RANK {
             let expected = format!("at most {MAX_RANK} axes");
             return Err(ProtocolError::field(place(), expected, "more"));
@@ -352,18 +343,16 @@ fn read_shape(cursor: &mut Cursor<'_>, place: &dyn Fn() -> String) -> Result<Sha
 
 fn read_outputs(cursor: &mut Cursor<'_>) -> Result<SmallVec<[RequestedOutput; 2]>, ProtocolError> {
     let mut outputs = SmallVec::new();
-    cursor.array(|cursor, index| {
+    cursor.array_at(&|| "outputs".to_owned(), "an array of outputs", |cursor, index| {
         let mut name = None;
         let mut output = RequestedOutput { name: "".into(), binary: None, classification: 0 };
-        cursor.object(|cursor, key| {
+        cursor.object_at(&|| format!("outputs[{index}]"), |cursor, key| {
+            let place = || format!("outputs[{index}] {key}");
             match &*key {
-                "name" => {
-                    let place = || format!("outputs[{index}] name");
-                    name = Some(required_string(cursor, &place)?.into());
-                }
+                "name" => name = Some(cursor.string_at(&place)?.into()),
                 "parameters" => {
                     optional(cursor, |cursor| {
-                        cursor.object(|cursor, key| {
+                        cursor.object_at(&place, |cursor, key| {
                             let place = || format!("outputs[{index}] parameters.{}", excerpt(&key));
                             parameters::refuse_shared_memory(&key, &place)?;
                             match &*key {

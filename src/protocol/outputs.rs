@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::header::{Listed, Value, distinct, json_text, once, read_tensors};
+use super::header::{BODY, Listed, Value, distinct, json_text, once, read_tensors};
 use super::infer::InferInput;
 use super::json::{Cursor, excerpt};
 use super::{Limits, ProtocolError};
@@ -15,7 +15,7 @@ pub fn decode_outputs(body: &Bytes, limits: &Limits) -> Result<Vec<InferInput>, 
     let text = json_text(body)?;
     let mut cursor = Cursor::new(text, limits.max_json_depth);
     let mut outputs: Option<Vec<Listed>> = None;
-    cursor.object(|cursor, key| match &*key {
+    cursor.object_at(&|| BODY.to_owned(), |cursor, key| match &*key {
         "outputs" => {
             let read = |cursor: &mut Cursor<'_>| read_tensors(cursor, "outputs", body);
             once(&mut outputs, "outputs", cursor, read)

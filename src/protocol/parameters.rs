@@ -114,10 +114,15 @@ pub fn read_size(
     let start = *cursor;
     if cursor.at_number() {
         let number = cursor.number()?;
-        if number.integer
-            && let Ok(size) = number.text.parse()
-        {
-            return Ok(size);
+        if number.integer {
+            match number.text.parse() {
+                Ok(size) => return Ok(size),
+                Err(_) if number.text.starts_with('-') => {}
+                Err(_) => {
+                    let expected = format!("an integer of at most {}", usize::MAX);
+                    return Err(ProtocolError::field(place(), expected, start.found()));
+                }
+            }
         }
     } else if cursor.peek().is_none() {
         return Err(cursor.unexpected("a number"));

@@ -10,6 +10,7 @@ pub mod python;
 pub mod repository;
 pub mod request;
 pub mod server;
+pub mod slow;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -74,7 +74,8 @@ impl Daemon {
             server: Some(server),
             upkeep: Some(start_upkeep()?),
         };
-        models::refuse_start(&daemon.manager.wait_initial_loads())?;
+        let device = settings.model_defaults.session.device;
+        models::refuse_start(&daemon.manager.wait_initial_loads(), device)?;
         Ok(daemon)
     }
 

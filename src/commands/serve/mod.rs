@@ -18,6 +18,7 @@ use self::engines::Engines;
 use self::reload::Reload;
 use super::Ending;
 use crate::config::{self, Overrides, Settings};
+use crate::engine::DeviceChoice;
 use crate::lifecycle::{LoadOutcome, Manager, ManagerHandle, ManagerSettings};
 use crate::process::shutdown::Stop;
 use crate::process::{
@@ -127,6 +128,7 @@ async fn run(
         phases,
         service_manager,
         stop: settings.shutdown,
+        device: settings.model_defaults.session.device,
         reload: Reload::new(overrides, settings, log),
     };
     let code = background
@@ -196,6 +198,8 @@ struct Life {
     phases: Phases,
     service_manager: ServiceManager,
     stop: StopSettings,
+    /// The device that models run on where they name none.
+    device: DeviceChoice,
     reload: Reload,
 }
 
@@ -215,7 +219,7 @@ impl Life {
                 biased;
                 signal = signals.next_stop() => return Ok(Some(signal)),
                 outcomes = &mut loads => {
-                    models::refuse_start(&outcomes)?;
+                    models::refuse_start(&outcomes, self.device)?;
                     self.warn_of_nothing(&outcomes);
                     // Ready first: who is told looks at once.
                     starting.release();

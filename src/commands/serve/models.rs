@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use crate::config::{self, ConfigProblems, Problem, Settings};
-use crate::engine::EngineError;
+use crate::engine::{DeviceChoice, EngineError};
 use crate::lifecycle::{LoadError, LoadOutcome, ServedModels, SettingsReader};
 use crate::repository::{place_model, read_repository};
 
@@ -48,17 +48,26 @@ fn reader(settings: &Settings) -> SettingsReader {
     })
 }
 
-/// Refuses to start where something that was asked for by name cannot be had: a device or an
-/// engine of a model on the command line, or every model there is. A broken model beside others
-/// is only reported.
+/// Refuses to start where something that was asked for by name cannot be had: the daemon's own
+/// device, a device or an engine of a model on the command line, or every model there is. A broken
+/// model beside others is only reported. `device` is the one for models that name none.
 ///
 /// # Errors
 /// Says which model, and why.
-pub(in crate::commands) fn refuse_start(outcomes: &[LoadOutcome]) -> anyhow::Result<()> {
-    for outcome in outcomes.iter().filter(|outcome| outcome.named) {
+pub(in crate::commands) fn refuse_start(
+    outcomes: &[LoadOutcome],
+    device: DeviceChoice,
+) -> anyhow::Result<()> {
+    let is_the_daemons = |error: &EngineError| match (error, device) {
+        (EngineError::DeviceUnavailable { device, .. }, DeviceChoice::Named(named)) => {
+            *device == named.to_string()
+        }
+        _ => false,
+    };
+    for outcome in outcomes {
         for (_, error) in &outcome.failures {
             if let LoadError::Engine(error) = error
-                && is_missing(error)
+                && (is_the_daemons(error) || (outcome.named && is_missing(error)))
             {
                 bail!("model {:?}: {error}", outcome.model);
             }

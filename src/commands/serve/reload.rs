@@ -66,7 +66,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("[engine]", old.engine != new.engine),
         ("[shutdown]", old.shutdown != new.shutdown),
         ("[traces]", old.traces != new.traces),
-        ("log.format", old.logging.format != new.logging.format),
+        ("logging.format", old.logging.format != new.logging.format),
     ];
     sections.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }

@@ -2,11 +2,12 @@
 //!
 //! A general parser would go through `f64` (a wrong last bit in some FP32 values), build a tree
 //! for what is one long array, and could not say which element was wrong. What is left is small:
-//! `cursor` (tokens and structure), `numbers` (one number into its type), `elements` (arrays of
-//! one type into a tensor), `write` (a tensor's elements as text).
+//! `cursor` (tokens and structure), `field` (values of the wrong kind), `numbers` (one number into
+//! its type), `elements` (arrays of one type into a tensor), `write` (a tensor's elements as text).
 
 mod cursor;
 mod elements;
+mod field;
 mod numbers;
 mod write;
 

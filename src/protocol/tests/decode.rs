@@ -190,7 +190,8 @@ fn wrong_members_are_named() {
         (typed("[-1]"), "inputs[0] \"x\" shape[0]: expected an integer of at least 0, got -1".to_owned()),
         (typed("[1.0]"), "inputs[0] \"x\" shape[0]: expected an integer of at least 0, got 1.0".to_owned()),
         (typed("[99999999999999999999]"),
-            "inputs[0] \"x\" shape[0]: expected an integer of at least 0, got 99999999999999999999".to_owned()),
+            "inputs[0] \"x\" shape[0]: expected an integer of at most 18446744073709551615, \
+             got 99999999999999999999".to_owned()),
         (typed("[4294967296,4294967296]"),
             "inputs[0] \"x\" shape: expected fewer elements, got [4294967296, 4294967296]".to_owned()),
         (typed("3"), "inputs[0] \"x\" shape: expected an array of sizes, got 3".to_owned()),
@@ -289,10 +290,41 @@ fn parameters_that_cannot_be_obeyed_are_refused() {
 }
 
 #[test]
+fn members_of_another_kind_are_named() {
+    let table = [
+        ("[]", "the body: expected an object, got an array"),
+        ("{\"id\":5}", "id: expected a string, got 5"),
+        ("{\"parameters\":[]}", "parameters: expected an object, got an array"),
+        ("{\"inputs\":{}}", "inputs: expected an array of tensors, got an object"),
+        ("{\"inputs\":[\"x\"]}", "inputs[0]: expected an object, got the string \"x\""),
+        ("{\"inputs\":[{\"name\":1}]}", "inputs[0] name: expected a string, got 1"),
+        (
+            "{\"inputs\":[{\"name\":\"x\",\"parameters\":1}]}",
+            "inputs[0] \"x\" parameters: expected an object, got 1",
+        ),
+        ("{\"outputs\":{}}", "outputs: expected an array of outputs, got an object"),
+        ("{\"outputs\":[true]}", "outputs[0]: expected an object, got true"),
+        ("{\"outputs\":[{\"name\":[]}]}", "outputs[0] name: expected a string, got an array"),
+        (
+            "{\"outputs\":[{\"name\":\"y\",\"parameters\":[]}]}",
+            "outputs[0] parameters: expected an object, got an array",
+        ),
+        (
+            "{\"inputs\":[{\"name\":\"x\",\"shape\":[18446744073709551616]}]}",
+            "inputs[0] \"x\" shape[0]: expected an integer of at most 18446744073709551615, got \
+             18446744073709551616",
+        ),
+    ];
+    for (json, error) in table {
+        check_error(json, error);
+    }
+}
+
+#[test]
 fn malformed_json_is_told_with_its_place() {
     let table = [
         ("", "expected an object at byte 0, got the end of the text"),
-        ("[]", "expected an object at byte 0, got an array"),
+        ("[", "expected an object at byte 0, got an array"),
         ("{\"inputs\":[]", "expected ',' or '}' at byte 12, got the end of the text"),
         ("{\"inputs\":[]} x", "expected the end of the text at byte 14, got x"),
         (

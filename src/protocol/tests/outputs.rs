@@ -32,7 +32,7 @@ fn what_is_wrong_is_named() {
     let tensor = r#""datatype":"FP32","shape":[1]"#;
     let table = [
         ("{}".to_owned(), "outputs: expected an array of tensors, got nothing"),
-        ("[]".to_owned(), "the request is not valid JSON"),
+        ("[]".to_owned(), "the body: expected an object, got an array"),
         (
             format!(r#"{{"outputs":[{{"name":"y",{tensor}}}]}}"#),
             r#"outputs[0] "y": expected either data or parameters.binary_data_size, got neither"#,

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::super::header::once;
+use super::super::header::{BODY, once};
 use super::super::infer::InferInput;
 use super::super::json::{Cursor, Dialect, Elements, Source, excerpt};
 use super::super::resolve::list_names;
@@ -50,9 +50,13 @@ pub fn decode_predict(
     let mut cursor = Cursor::new(text, limits.max_json_depth);
     let reader = Reader { body: &body, specs };
     let (mut signature_name, mut rows, mut columns) = (None, None, None);
-    cursor.object(|cursor, key| match &*key {
+    cursor.object_at(&|| BODY.to_owned(), |cursor, key| match &*key {
         "signature_name" => {
-            once(&mut signature_name, "signature_name", cursor, |cursor| cursor.string())
+            let read = |cursor: &mut Cursor<'_>| {
+                let name = cursor.string_at(&|| "signature_name".to_owned())?;
+                Ok(name.into_owned())
+            };
+            once(&mut signature_name, "signature_name", cursor, read)
         }
         "instances" => once(&mut rows, "instances", cursor, |cursor| reader.instances(cursor)),
         "inputs" => once(&mut columns, "inputs", cursor, |cursor| reader.columns(cursor)),
@@ -64,10 +68,9 @@ pub fn decode_predict(
         (None, Some(inputs)) => (PredictFormat::Column, inputs),
         (rows, _) => {
             let actual = if rows.is_some() { "both" } else { "neither" };
-            return Err(ProtocolError::field("the body", "either instances or inputs", actual));
+            return Err(ProtocolError::field(BODY, "either instances or inputs", actual));
         }
     };
-    let signature_name = signature_name.map(std::borrow::Cow::into_owned);
     Ok(PredictRequest { signature_name, format, inputs })
 }
 

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::super::ProtocolError;
@@ -32,10 +32,9 @@ pub enum ModelState {
 }
 
 /// Body of `POST /v2/repository/index`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexRequest {
     /// Only what is ready.
-    #[serde(default)]
     pub ready: bool,
 }
 
@@ -48,18 +47,16 @@ pub struct LoadRequest {
     pub files: Vec<(String, Bytes)>,
 }
 
-#[derive(Default, Deserialize)]
-struct Parameters {
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
-}
-
 /// Decodes the body of an index request; it may be empty.
 ///
 /// # Errors
 /// As [`ProtocolError`] says.
 pub fn decode_index(body: &[u8]) -> Result<IndexRequest, ProtocolError> {
-    decode(body)
+    match members(body)?.remove("ready") {
+        None | Some(Value::Null) => Ok(IndexRequest { ready: false }),
+        Some(Value::Bool(ready)) => Ok(IndexRequest { ready }),
+        Some(other) => Err(ProtocolError::field("ready", "true or false", found(&other))),
+    }
 }
 
 /// Decodes the body of a load request; it may be empty.
@@ -69,10 +66,10 @@ pub fn decode_index(body: &[u8]) -> Result<IndexRequest, ProtocolError> {
 /// configuration that must describe them.
 pub fn decode_load(body: &[u8]) -> Result<LoadRequest, ProtocolError> {
     let mut request = LoadRequest::default();
-    for (key, value) in decode::<Parameters>(body)?.parameters.unwrap_or_default() {
+    for (key, value) in parameters(body)? {
         let field = || format!("parameters.{:?}", excerpt(&key));
         let Value::String(text) = value else {
-            return Err(ProtocolError::field(field(), "a string", excerpt(&value.to_string())));
+            return Err(ProtocolError::field(field(), "a string", found(&value)));
         };
         if key == "config" {
             request.config = Some(text);
@@ -99,25 +96,49 @@ pub fn decode_load(body: &[u8]) -> Result<LoadRequest, ProtocolError> {
 /// # Errors
 /// As [`ProtocolError`] says.
 pub fn decode_unload(body: &[u8]) -> Result<(), ProtocolError> {
-    for (key, value) in decode::<Parameters>(body)?.parameters.unwrap_or_default() {
+    for (key, value) in parameters(body)? {
         let field = || format!("parameters.{:?}", excerpt(&key));
         if key != "unload_dependents" {
             let reason = "unknown; an unload takes unload_dependents";
             return Err(ProtocolError::unsupported(field(), reason));
         }
         if !value.is_boolean() {
-            let actual = value.to_string();
-            return Err(ProtocolError::field(field(), "true or false", excerpt(&actual)));
+            return Err(ProtocolError::field(field(), "true or false", found(&value)));
         }
     }
     Ok(())
 }
 
-fn decode<'b, T: Default + Deserialize<'b>>(body: &'b [u8]) -> Result<T, ProtocolError> {
+/// The members of a body that may be empty.
+fn members(body: &[u8]) -> Result<Map<String, Value>, ProtocolError> {
     if body.trim_ascii().is_empty() {
-        return Ok(T::default());
+        return Ok(Map::new());
     }
-    serde_json::from_slice(body).map_err(|error| ProtocolError::Json { reason: error.to_string() })
+    let value = serde_json::from_slice(body);
+    object("the body", value.map_err(|error| ProtocolError::Json { reason: error.to_string() })?)
+}
+
+fn parameters(body: &[u8]) -> Result<Map<String, Value>, ProtocolError> {
+    match members(body)?.remove("parameters") {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(value) => object("parameters", value),
+    }
+}
+
+fn object(field: &str, value: Value) -> Result<Map<String, Value>, ProtocolError> {
+    match value {
+        Value::Object(members) => Ok(members),
+        other => Err(ProtocolError::field(field, "an object", found(&other))),
+    }
+}
+
+/// What came, for an error message.
+fn found(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => excerpt(&other.to_string()).into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +187,7 @@ mod tests {
             ),
             (
                 "{\"parameters\":{\"config\":{}}}",
-                "parameters.\"config\": expected a string, got {}",
+                "parameters.\"config\": expected a string, got an object",
             ),
             (
                 "{\"parameters\":{\"x\":\"\"}}",
@@ -179,5 +200,10 @@ mod tests {
         assert!(decode_load(b"{\"parameters\":{\"config\":\"{}\",\"file:1/m\":\"*\"}}").is_err());
         assert!(decode_unload(b"{\"parameters\":{\"x\":1}}").is_err());
         assert!(decode_index(b"[").is_err());
+        let wrong = |body: &[u8]| decode_index(body).unwrap_err().to_string();
+        assert_eq!(wrong(b"[]"), "the body: expected an object, got an array");
+        assert_eq!(wrong(b"{\"ready\":\"x\"}"), "ready: expected true or false, got \"x\"");
+        let wrong = decode_unload(b"{\"parameters\":1}").unwrap_err().to_string();
+        assert_eq!(wrong, "parameters: expected an object, got 1");
     }
 }

@@ -180,6 +180,7 @@ fn model_config(version: &ActiveVersion) -> v2::ModelConfig {
         }
         output
     };
+    let model_file = version.settings.model_file.as_ref();
     let (kind, gpus) = match batcher.placement().device {
         Device::Cpu => ("KIND_CPU", Vec::new()),
         Device::Cuda(index) | Device::TensorRt(index) => ("KIND_GPU", vec![index as usize]),
@@ -204,7 +205,7 @@ fn model_config(version: &ActiveVersion) -> v2::ModelConfig {
             count: batcher.layout().instances,
             gpus,
         }],
-        default_model_filename: MODEL_FILE.to_owned(),
+        default_model_filename: model_file.map_or(MODEL_FILE, String::as_str).to_owned(),
         dynamic_batching: batched.then(|| v2::DynamicBatching {
             preferred_batch_size: settings.preferred_batch_sizes.clone(),
             max_queue_delay_microseconds: settings.max_queue_delay.as_micros() as u64,
