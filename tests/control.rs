@@ -98,7 +98,9 @@ fn a_configuration_that_comes_along_holds_until_the_next_load() {
     let repository = affine();
     let daemon = serve(&repository);
     let rows = || daemon.get("/v2/models/affine/config").json()["max_batch_size"].clone();
-    let config = json!({"max_batch_size": 6, "dynamic_batching": {}}).to_string();
+    let instances = json!([{"count": 1, "kind": "KIND_CPU"}]);
+    let config = json!({"max_batch_size": 6, "dynamic_batching": {}, "instance_group": instances});
+    let config = config.to_string();
     assert_loaded(&load(&daemon, "affine", &json!({"config": config})));
     assert_eq!(rows(), 6);
     assert_affine(&daemon);

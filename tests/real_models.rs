@@ -26,6 +26,8 @@ struct RealModel {
 
 /// Requests of one shape, which may share a batch.
 const ROWS: usize = 3;
+/// Clients that ask at the same time, one request after the other.
+const CLIENTS: usize = 4;
 
 fn magika() -> RealModel {
     let path = python::package_file("magika", "1.0.3", "magika/models/standard_v3_3/model.onnx");
@@ -62,8 +64,10 @@ fn direction_classifier() -> RealModel {
     let file = "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx";
     let path = python::package_file("rapidocr-onnxruntime", "1.4.4", file);
     let sample = |width, seed| vec![request::floats(&[1, 3, 48, width], seed)];
-    let requests =
+    let mut requests =
         vec![sample(192, 1), sample(192, 2), sample(192, 3), sample(96, 4), sample(320, 5)];
+    // Of any size: one that is higher, too.
+    requests.push(vec![request::floats(&[1, 3, 64, 100], 6)]);
     RealModel { name: "direction", path, requests }
 }
 
@@ -83,16 +87,18 @@ fn sentence_encoder() -> RealModel {
     RealModel { name: "sentences", path, requests }
 }
 
-fn onnxruntime() -> Arc<dyn Engine> {
+fn engine(name: &str) -> Arc<dyn Engine> {
     let library = crate::support::onnxruntime_library();
-    let settings = EngineSettings {
-        engine: EngineChoice::OnnxRuntime,
-        onnxruntime_library: Some(library.to_owned()),
+    let engine = match name {
+        "tract" => EngineChoice::Tract,
+        _ => EngineChoice::OnnxRuntime,
     };
-    onnxd::engine::choose(&settings).expect("ONNX Runtime loads")
+    let settings = EngineSettings { engine, onnxruntime_library: Some(library.to_owned()) };
+    onnxd::engine::choose(&settings).expect("the engine is there")
 }
 
-/// What ONNX Runtime answers in process: the truth that served answers are held against.
+/// What an engine answers in process, each request alone: the truth that served answers are held
+/// against.
 struct Reference {
     inputs: Vec<String>,
     outputs: Vec<String>,
@@ -100,9 +106,9 @@ struct Reference {
 }
 
 impl Reference {
-    fn of(model: &RealModel) -> Reference {
+    fn of(model: &RealModel, name: &str) -> Reference {
         let source = ModelSource { path: model.path.clone() };
-        let session = onnxruntime().open(&source, &SessionSettings::cpu());
+        let session = engine(name).open(&source, &SessionSettings::cpu());
         let mut session = session.expect("the model opens");
         let signature = session.signature().clone();
         let names = |specs: &[onnxd::tensor::TensorSpec]| {
@@ -177,18 +183,21 @@ fn values(tensor: &Tensor) -> Value {
     }
 }
 
-/// Every request alone, binary and JSON; then those of one shape at once, so that they share
-/// batches where the model can be batched. All answers are ONNX Runtime's own.
+/// Every request alone, binary and JSON: the engine's own answer bit for bit, and ONNX Runtime's
+/// whatever the engine. Then many clients, whose requests meet as they come; then those of one
+/// shape at once, so that they share a batch where the model can be batched.
 fn check_served(model: &RealModel, batched: [bool; 2]) {
-    let reference = Reference::of(model);
+    let reference = Reference::of(model, "onnxruntime");
     for (engine, batched) in ENGINES.into_iter().zip(batched) {
         let (repository, daemon) = serve(model, engine, "");
         let infer = |index: usize| {
             let named = reference.named(&model.requests[index]);
             request::infer(&daemon, model.name, &named, &reference.outputs)
         };
+        let own = Reference::of(model, engine);
         for index in 0..model.requests.len() {
             let answer = infer(index);
+            assert!(answer == own.answers[index], "{engine}: request {index} alone");
             reference.check(index, &answer, &format!("{engine}, alone"));
             let in_json = infer_in_json(&daemon, model, &reference.named(&model.requests[index]));
             for (output, (name, binary)) in
@@ -201,6 +210,12 @@ fn check_served(model: &RealModel, batched: [bool; 2]) {
                 assert_eq!(&read, binary, "{engine}: {name} in JSON");
             }
         }
+        request::at_once(CLIENTS, |client| {
+            for step in 0..2 * model.requests.len() {
+                let index = (client + step) % model.requests.len();
+                reference.check(index, &infer(index), &format!("{engine}, in a crowd"));
+            }
+        });
         drop((daemon, repository));
         let expected = if batched { 1.0 } else { ROWS as f64 };
         assert_eq!(runs_at_once(model, &reference, engine, "", 0), expected, "{engine}");
@@ -276,6 +291,43 @@ fn silero_vad_is_served_as_in_process() {
     check_served(&silero_vad(), [true, true]);
 }
 
+/// Several speakers at once, whose state goes from one answer into the next request.
+#[test]
+fn streams_of_speech_keep_their_own_state() {
+    const STEPS: usize = 5;
+    let model = silero_vad();
+    let frame =
+        |stream: usize, step: usize| request::floats(&[1, 576], (10 * stream + step) as u64);
+    let mut silent = model.requests[0].clone();
+    silent[1] = Tensor::from_f32(&[2, 1, 128], &[0.0; 256]).expect("the count fits");
+    let names = Reference::of(&model, "onnxruntime");
+    for engine_name in ENGINES {
+        let source = ModelSource { path: model.path.clone() };
+        let session = engine(engine_name).open(&source, &SessionSettings::cpu());
+        let session = std::sync::Mutex::new(session.expect("the model opens"));
+        let (_repository, daemon) = serve(&model, engine_name, "");
+        request::at_once(ROWS, |stream| {
+            let (mut served, mut alone) = (silent.clone(), silent.clone());
+            for step in 0..STEPS {
+                served[0] = frame(stream, step);
+                alone[0] = frame(stream, step);
+                let answer =
+                    request::infer(&daemon, model.name, &names.named(&served), &names.outputs);
+                let inputs: Vec<Option<Tensor>> = alone.iter().cloned().map(Some).collect();
+                let mut session = session.lock().expect("no stream panics with the session");
+                let expected = session.run(&inputs, &[0, 1]).expect("the model runs");
+                drop(session);
+                for (output, expected) in expected.iter().enumerate() {
+                    let what = format!("{engine_name}, stream {stream}, step {step}");
+                    request::assert_close(&what, expected, &answer[output], 1e-4);
+                }
+                served[1] = answer[1].clone();
+                alone[1] = expected[1].clone();
+            }
+        });
+    }
+}
+
 #[test]
 fn the_direction_classifier_is_served_as_in_process() {
     check_served(&direction_classifier(), [true, true]);
@@ -289,7 +341,7 @@ fn the_sentence_encoder_is_served_as_in_process() {
 #[test]
 fn sentences_of_unlike_lengths_share_a_batch_where_they_may_be_padded() {
     let model = sentence_encoder();
-    let reference = Reference::of(&model);
+    let reference = Reference::of(&model, "onnxruntime");
     for engine in ENGINES {
         let padding = "[padding]\ninput_ids.1 = 0\nattention_mask.1 = 0\n";
         // The last of them is longer.

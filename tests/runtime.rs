@@ -37,6 +37,9 @@ fn onnxd(arguments: &[&str], home: &Path) -> Output {
     at_home(command, home).output().expect("the binary was built for this test")
 }
 
+/// What the library is called in the packages.
+const NAME: &str = "libonnxruntime.so.1.32.0";
+
 /// The library in a wheel, as PyPI has them.
 fn wheel(folder: &Path) -> PathBuf {
     let path = folder.join("onnxruntime-1.32.0-cp311-cp311-manylinux_2_28_x86_64.whl");
@@ -47,7 +50,7 @@ fn wheel(folder: &Path) -> PathBuf {
     let library = std::fs::read(library()).expect("it was installed");
     let entries: [(&str, &[u8]); 3] = [
         ("onnxruntime/__init__.py", b"import this\n"),
-        ("onnxruntime/capi/libonnxruntime.so.1.32.0", &library),
+        (&format!("onnxruntime/capi/{NAME}"), &library),
         ("onnxruntime-1.32.0.dist-info/METADATA", b"Name: onnxruntime\n"),
     ];
     for (name, content) in entries {
@@ -55,6 +58,41 @@ fn wheel(folder: &Path) -> PathBuf {
         archive.write_all(content).expect("the folder is writable");
     }
     archive.finish().expect("the folder is writable");
+    path
+}
+
+/// The library in a tar archive, under this folder.
+fn tar(folder: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_path_with_name(library(), format!("{folder}/{NAME}")).expect("it is installed");
+    builder.into_inner().expect("memory takes it")
+}
+
+/// The library as the project's own releases have it: hardly compressed, which costs less time.
+fn tgz(folder: &Path) -> PathBuf {
+    let path = folder.join("onnxruntime-linux-x64-1.32.0.tgz");
+    let file = std::fs::File::create(&path).expect("the folder is writable");
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    encoder.write_all(&tar("onnxruntime-linux-x64-1.32.0/lib")).expect("the folder is writable");
+    encoder.finish().expect("the folder is writable");
+    path
+}
+
+/// The library as Debian packages have it.
+fn deb(folder: &Path) -> PathBuf {
+    let path = folder.join("libonnxruntime1.32_1.32.0-1_amd64.deb");
+    let data = zstd::encode_all(&tar("./usr/lib/x86_64-linux-gnu")[..], 1);
+    let members = [
+        ("debian-binary", b"2.0\n".to_vec()),
+        ("control.tar.zst", Vec::new()),
+        ("data.tar.zst", data.expect("memory takes it")),
+    ];
+    let file = std::fs::File::create(&path).expect("the folder is writable");
+    let mut builder = ar::Builder::new(file);
+    for (name, content) in members {
+        let header = ar::Header::new(name.as_bytes().to_vec(), content.len() as u64);
+        builder.append(&header, &content[..]).expect("the folder is writable");
+    }
     path
 }
 
@@ -108,6 +146,29 @@ fn a_wheel_is_installed_and_the_same_serve_picks_it_up() {
 }
 
 #[test]
+fn every_other_kind_of_package_is_installed_and_picked_up_as_well() {
+    let folder = tempfile::tempdir().expect("a folder of the test's own");
+    let packages = [tgz(folder.path()), deb(folder.path()), PathBuf::from(library())];
+    for (index, package) in packages.iter().enumerate() {
+        let home = folder.path().join(index.to_string());
+        let package = package.to_str().expect("a UTF-8 path");
+        let installed = onnxd(&["runtime", "install", "--from", package], &home);
+        let said = String::from_utf8_lossy(&installed.stderr).into_owned();
+        assert_eq!(installed.status.code(), Some(0), "{package}: {said}");
+        let place = String::from_utf8_lossy(&installed.stdout).trim().to_owned();
+        assert!(place.starts_with(home.to_str().expect("UTF-8")), "{package}: {place}");
+        let same = std::fs::read(&place).expect("it is there")
+            == std::fs::read(library()).expect("it is there");
+        assert!(same, "{package}: another library");
+        let daemon = start(at_home(Daemon::command(&["--model", &digits()]), &home));
+        let parameters = daemon.get("/v2/models/digits").json()["parameters"].clone();
+        assert_eq!(parameters["engine"], "onnxruntime", "{package}");
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.id()));
+        assert!(maps.expect("it runs").contains(&place), "{package}: another library runs");
+    }
+}
+
+#[test]
 fn what_is_no_runtime_is_not_installed() {
     let folder = tempfile::tempdir().expect("a folder of the test's own");
     let file = folder.path().join("notes.whl");
@@ -153,6 +214,13 @@ fn a_library_that_is_named_or_broken_and_cannot_be_used_is_a_refusal_to_start() 
 fn a_device_that_is_named_and_cannot_be_used_is_a_refusal_to_start_that_says_why() {
     let digits = digits();
     let arguments = ["--model", &digits, "--engine", "onnxruntime", "--onnxruntime", library()];
+    let mut command = Daemon::command(&arguments);
+    let said = refusal(command.args(["--device", NO_SUCH_DEVICE]), 1);
+    assert!(said.contains("device cuda:63 cannot be used: "), "{said}");
+    // Also where no model was named: none of the repository's could be served.
+    let repository = Repository::new();
+    repository.model("affine", &graphs::affine(), "");
+    let arguments = ["--repository", repository.text(), "--onnxruntime", library()];
     let mut command = Daemon::command(&arguments);
     let said = refusal(command.args(["--device", NO_SUCH_DEVICE]), 1);
     assert!(said.contains("device cuda:63 cannot be used: "), "{said}");

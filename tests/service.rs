@@ -174,6 +174,9 @@ fn readiness_turns_false_while_requests_are_still_answered_and_a_second_signal_e
     eventually("readiness", || daemon.get("/v2/health/ready").status == 200);
     daemon.signal("TERM");
     eventually("readiness turning false", || daemon.get("/v2/health/ready").status != 200);
+    let unready = daemon.get("/v2/health/ready");
+    assert_eq!((unready.status, unready.header("retry-after")), (503, Some("1")));
+    assert_eq!(daemon.metric("onnxd_ready", &[]), 0.0);
     assert_eq!(daemon.get("/v2/health/live").status, 200);
     assert_eq!(infer(&daemon), 200);
     daemon.signal("TERM");
