@@ -33,7 +33,7 @@ fn state(daemon: &Daemon, model: &str) -> Value {
 
 #[test]
 fn a_model_that_is_loading_is_503_with_retry_after_and_the_others_serve() {
-    let repository = slow_to_load(300);
+    let repository = slow_to_load(1500);
     let daemon = spawn(&repository);
     let begin = Instant::now();
     let asked = fp32("x", &[1, 4], &[0.0; 4]);

@@ -117,6 +117,27 @@ fn a_batch_of_no_rows_is_answered_or_refused_and_never_wrong() {
 }
 
 #[test]
+fn what_json_has_no_number_for_comes_in_bytes_and_goes_as_the_usual_words() {
+    let repository = Repository::new();
+    repository.model("affine", &graphs::affine(), "");
+    for engine in ENGINES {
+        let daemon = repository.serve(engine, &[]);
+        let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.5];
+        let header = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4],
+            "parameters": {"binary_data_size": 16}}]})
+        .to_string();
+        let length = header.len().to_string();
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        let body: Vec<u8> = header.bytes().chain(bytes).collect();
+        let headers = [("Inference-Header-Content-Length", length.as_str())];
+        let answer = daemon.send("POST", "/v2/models/affine/infer", &headers, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let text: String = answer.text().split_whitespace().collect();
+        assert!(text.contains("\"data\":[NaN,Infinity,-Infinity,0.0]"), "{engine}: {text}");
+    }
+}
+
+#[test]
 fn strings_are_any_text_and_any_bytes_where_the_engine_takes_them() {
     let repository = identities(&[("open", "batch, 2")]);
     for engine in ENGINES {
