@@ -60,6 +60,8 @@ mod runtime;
 mod serve;
 /// The protocols of a service manager, with the real binary.
 mod service;
+/// Where models come from.
+mod sources;
 mod support;
 /// Every type and shape, on both engines.
 mod tensors;

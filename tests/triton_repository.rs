@@ -28,6 +28,7 @@ model_warmup [ {
   inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] zero_data: true } }
 } ]
 response_cache { enable: true }
+optimization { graph { level: 1 } }
 parameters { key: "intra_op_thread_count" value { string_value: "1" } }
 parameters { key: "enable_mem_arena" value { string_value: "1" } }
 max_bach_size: 7
@@ -97,6 +98,7 @@ fn what_is_not_honoured_is_named_in_a_warning_of_its_own() {
     let named = [
         "dynamic_batching.preserve_ordering",
         "response_cache.enable",
+        "optimization.graph",
         "parameters.enable_mem_arena",
         "max_bach_size is not honoured: the field is unknown, did you mean max_batch_size?",
     ];
