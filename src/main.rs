@@ -1,5 +1,6 @@
 //! The exit code, and nothing else.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A request takes some twenty small allocations; glibc's allocator spent a tenth of a request's
@@ -13,7 +14,8 @@ fn main() -> ExitCode {
     let result = onnxd::commands::run(onnxd::cli::parse());
     let (code, message) = onnxd::commands::exit_code(&result);
     for line in message.iter().flat_map(|message| message.lines()) {
-        eprintln!("onnxd: {line}");
+        // With nobody to hear it, the exit code is all there is to say.
+        let _ = writeln!(std::io::stderr(), "onnxd: {line}");
     }
     ExitCode::from(code)
 }

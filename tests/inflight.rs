@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use crate::support::client::{Client, PATIENCE, Response};
+use crate::support::client::{PATIENCE, Response};
 use crate::support::models::{Behaviour, Gate, Model, request};
 use crate::support::server::TestServer;
 
@@ -14,15 +14,11 @@ const MAX_INFLIGHT: usize = 2 * MAX_BODY;
 
 /// A server with room for two of the largest bodies, and what holds its model back.
 fn server() -> (TestServer, Gate) {
-    server_with_room(MAX_INFLIGHT)
-}
-
-fn server_with_room(max_inflight_bytes: usize) -> (TestServer, Gate) {
     let model = Model::new("double", Behaviour::Double);
     let gate = model.gate.clone();
     let server = TestServer::start(vec![model], |settings| {
         settings.max_body_bytes = MAX_BODY;
-        settings.max_inflight_bytes = max_inflight_bytes;
+        settings.max_inflight_bytes = MAX_INFLIGHT;
         settings.retry_after = Duration::from_secs(3);
     });
     (server, gate)
@@ -36,15 +32,10 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 fn assert_full(response: &Response) {
-    assert_full_of(response, MAX_INFLIGHT);
-}
-
-fn assert_full_of(response: &Response, max_inflight_bytes: usize) {
     assert_eq!(response.status, 503, "{}", response.text());
     assert_eq!(response.header("retry-after"), Some("3"));
     let error = response.error();
-    let expected = format!("{max_inflight_bytes} allowed together (max_inflight");
-    assert!(error.contains(&expected), "{error}");
+    assert!(error.contains("20000 allowed together (max_inflight"), "{error}");
 }
 
 /// Asks until there is room again; nothing tells when a body has been given up.
@@ -111,36 +102,34 @@ fn what_is_announced_counts_until_its_client_goes_away() {
 
 #[test]
 fn a_body_of_unknown_length_counts_as_it_comes() {
-    let room = MAX_BODY + 5_000;
-    let (server, gate) = server_with_room(room);
+    let (server, gate) = server();
     gate.close();
-    let mut held = server.client();
-    held.send_request("POST", INFER, &[], &body(MAX_BODY));
-    gate.wait_for_run();
-    let begin = |client: &mut Client| {
+    let mut others = [server.client(), server.client()];
+    for (client, length) in others.iter_mut().zip([MAX_BODY, 5_000]) {
+        client.send_request("POST", INFER, &[], &body(length));
+        gate.wait_for_run();
+    }
+    server.wait_for_queue("double", 1);
+    let chunks = |lengths: &[usize]| {
+        let mut client = server.client();
         client.send(
             b"POST /v2/models/double/infer HTTP/1.1\r\nhost: t\r\n\
               transfer-encoding: chunked\r\n\r\n",
         );
+        for &length in lengths {
+            client.send(format!("{length:x}\r\n{}\r\n", " ".repeat(length)).as_bytes());
+        }
+        client
     };
-    let chunk = |client: &mut Client, length: usize| {
-        client.send(format!("{length:x}\r\n{}\r\n", " ".repeat(length)).as_bytes());
-    };
-    // One connection: what comes over two has no order among itself.
-    let mut one = server.client();
-    begin(&mut one);
-    for _ in 0..2 {
-        chunk(&mut one, 4_000);
-    }
-    assert_full_of(&one.receive(), room);
-    gate.open();
-    assert_eq!(held.receive().status, 200);
-    let mut other = server.client();
-    begin(&mut other);
-    chunk(&mut other, 4_000);
+    assert_full(&chunks(&[4_000, 4_000]).receive());
+    let mut small = chunks(&[4_000]);
     let rest = request(&[1.0, 2.0]);
-    other.send(format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()).as_bytes());
-    assert_eq!(other.receive().status, 200);
+    small.send(format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len()).as_bytes());
+    server.wait_for_queue("double", 2);
+    gate.open();
+    for client in others.iter_mut().chain([&mut small]) {
+        assert_eq!(client.receive().status, 200);
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 /// Who imports whom, where foreign crates and unsafe code live, how long files are.
 mod architecture;
+/// A model is measured by the command that is there for it.
+mod bench;
 /// Bodies: chunked, large, compressed, over the limit.
 mod bodies;
 /// What the server says of itself and its models, in both protocols.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -37,6 +37,15 @@ fn infer_digits(daemon: &Daemon, rows: &[(Vec<f32>, i64)]) -> Vec<i64> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let data = answer.json()["outputs"][0]["data"].clone();
     serde_json::from_value(data).expect("a list of digits")
+}
+
+/// Runs the binary to its end, in the repository's root.
+fn onnxd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_onnxd"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("the binary was built for this test")
 }
 
 #[test]
@@ -91,6 +100,57 @@ fn a_port_that_is_taken_is_a_clear_failure() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&address), "{said}");
+}
+
+#[test]
+fn a_file_in_a_sockets_place_is_named_for_what_it_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("onnxd.sock");
+    std::fs::write(&path, "notes").expect("a writable folder");
+    let listen = format!("unix:{}", path.display());
+    let output = onnxd(&["serve", "--model", &digits_model(), "--listen", &listen]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a file that is no socket is in its place"), "{said}");
+    assert!(path.exists(), "it is somebody's");
+}
+
+#[test]
+fn a_repository_without_models_is_served_with_a_warning() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let repository = folder.path().to_str().expect("a UTF-8 path");
+    let daemon = Daemon::start(&["--repository", repository, "--engine", "tract"]);
+    assert!(daemon.log().contains("no model is loaded"), "{}", daemon.log());
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_model_and_a_repository_are_not_taken_for_each_other() {
+    let output = onnxd(&["serve", "--repository", &digits_model()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("not a repository of models"), "{said}");
+    let models = root().join("models");
+    let output = onnxd(&["inspect", models.to_str().expect("a UTF-8 path")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("such as ") && said.contains("models/digits"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_said_changes_no_exit_code() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let code = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onnxd"));
+        command.args(arguments).stderr(full()).stdout(full());
+        command.status().expect("the binary was built for this test").code()
+    };
+    assert_eq!(code(&["serve"]), Some(2));
+    assert_eq!(code(&["inspect", "/no/such/model.onnx"]), Some(1));
+    for command in [&["runtime", "show"][..], &["models", "--repository", "models"]] {
+        assert_eq!(code(command), Some(1), "{command:?}: its result could not be written");
+    }
 }
 
 #[test]

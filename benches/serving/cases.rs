@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onnxd::engine::Engine;
+use onnxd::commands::bench::engine_loop::{self, Subject, Way, ways};
+use onnxd::commands::bench::load::{self, Load, Measured};
+use onnxd::commands::bench::request::binary;
+use onnxd::engine::{Engine, ModelSource, SessionSettings};
 use onnxd::onnx::proto::ModelProto;
 use onnxd::onnx::samples;
 use onnxd::tensor::Tensor;
 
 use crate::child::Server;
-use crate::engine::{Loop, rows_per_second, ways};
-use crate::load::{self, Load, Measured};
 use crate::table::{head, median, row, spread};
 use crate::{Options, cores, request};
 
@@ -108,17 +109,19 @@ fn span(
     let before = Cell::new(0.0);
     let after = Cell::new(0.0);
     let measured =
-        load::run(&load, || before.set(server.cpu_seconds()), || after.set(server.cpu_seconds()));
+        load::run(&load, || before.set(server.cpu_seconds()), || after.set(server.cpu_seconds()))
+            .expect("the server answers");
+    assert_eq!(measured.refusal, None, "a benchmark of refusals would measure nothing");
     let cpu = (after.get() - before.get()) * 1e6 / measured.requests as f64;
     (measured, cpu)
 }
 
 fn mlp(model: &Path, folder: &Path, options: &Options) {
     let input = request::floats(&[1, 64], 7);
-    let binary = Rc::new(vec![request::binary("mlp", &[("input", &input)], "output")]);
+    let binary = Rc::new(vec![binary("mlp", &[("input", &input)], &["output"])]);
     let json = Rc::new(vec![request::json("mlp", "input", &input)]);
     let server = daemon(model, options);
-    let (answer_head, answer) = load::once(server.address, &binary[0]);
+    let (answer_head, answer) = load::once(server.address, &binary[0]).expect("an answer");
     let header_length = load::header(&answer_head, "inference-header-content-length")
         .and_then(|text| text.parse().ok())
         .expect("the answer is binary");
@@ -178,6 +181,7 @@ fn latency(server: &Server, bare: &Server, binary: &Rc<Vec<Vec<u8>>>, options: &
         let (our, _) = span(server, binary, 1, options.span);
         let after = inference_time(server);
         let engine_us = (after.0 - before.0) / 1e3 / (after.1 - before.1);
+        let (our, limit) = (our.latency, limit.latency);
         added.push(our.median_us - limit.median_us - engine_us);
         shown.push((our.median_us, limit.median_us, engine_us));
         tails.push((our.p99_us, limit.p99_us));
@@ -204,7 +208,7 @@ fn latency(server: &Server, bare: &Server, binary: &Rc<Vec<Vec<u8>>>, options: &
 /// Nanoseconds the daemon's engine ran so far, and how many runs that were, by its own account.
 fn inference_time(server: &Server) -> (f64, f64) {
     let request = b"GET /v2/models/mlp/stats HTTP/1.1\r\nHost: onnxd\r\nConnection: close\r\n\r\n";
-    let (_, body) = load::once(server.address, request);
+    let (_, body) = load::once(server.address, request).expect("an answer");
     let stats: serde_json::Value = serde_json::from_slice(&body).expect("the statistics are JSON");
     let infer = &stats["model_stats"][0]["inference_stats"]["compute_infer"];
     (infer["ns"].as_f64().expect("a number"), infer["count"].as_f64().expect("a number"))
@@ -220,48 +224,34 @@ fn throughput(
     bar: f64,
     options: &Options,
 ) {
-    let mut best: Option<(Loop, f64)> = None;
+    let subject = Subject {
+        engine: engine.clone(),
+        source: ModelSource { path: model.to_owned() },
+        session: SessionSettings { device: options.device, ..SessionSettings::cpu() },
+    };
+    let looped = |way: Way, span: Duration| {
+        let batches: Vec<_> = (0..mix).map(|turn| inputs(turn, way.batch)).collect();
+        let looped = engine_loop::run(&subject, way, &batches, span);
+        looped.expect("the model runs").rows_per_second
+    };
+    let mut best: Option<(Way, f64)> = None;
     for way in ways(cores(), &BATCHES) {
-        let rate =
-            rows_per_second(engine, model, options.device, way, inputs, mix, options.span / 2);
+        let rate = looped(way, options.span / 2);
         if best.is_none_or(|(_, best_rate)| rate > best_rate) {
             best = Some((way, rate));
         }
     }
     let (best, _) = best.expect("at least one way was tried");
     let server = daemon(model, options);
-    let name = model.file_stem().and_then(|stem| stem.to_str()).expect("a name");
-    let session = engine
-        .open(
-            &onnxd::engine::ModelSource { path: model.to_owned() },
-            &onnxd::engine::SessionSettings::cpu(),
-        )
-        .expect("the model opens");
-    let signature = Arc::clone(session.signature());
-    drop(session);
-    let requests: Rc<Vec<Vec<u8>>> = Rc::new(
-        (0..mix)
-            .map(|turn| {
-                let tensors = inputs(turn, 1);
-                let named: Vec<(&str, &Tensor)> = signature
-                    .inputs
-                    .iter()
-                    .zip(&tensors)
-                    .map(|(spec, tensor)| {
-                        (spec.name.as_str(), tensor.as_ref().expect("every input is given"))
-                    })
-                    .collect();
-                request::binary(name, &named, &signature.outputs[0].name)
-            })
-            .collect(),
-    );
+    let rows: Vec<_> = (0..mix).map(|turn| inputs(turn, 1)).collect();
+    let requests = Rc::new(requests(&subject, model, &rows));
     // Long runs: a span must hold many batches of every connection.
     let long = options.span * 3;
     let mut ratios = Vec::new();
     let mut rates = Vec::new();
     let mut limits = Vec::new();
     for _ in 0..options.rounds {
-        let limit = rows_per_second(engine, model, options.device, best, inputs, mix, long);
+        let limit = looped(best, long);
         let (our, _) = span(&server, &requests, 32, long);
         ratios.push(our.rate() / limit);
         rates.push(our.rate());
@@ -280,4 +270,19 @@ fn throughput(
         &spread(&ratios),
         &format!("≥ {bar}"),
     );
+}
+
+/// A request for each of these inputs, for the first output of a model that is called as its file.
+fn requests(subject: &Subject, model: &Path, inputs: &[Vec<Option<Tensor>>]) -> Vec<Vec<u8>> {
+    let name = model.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+    let session = subject.engine.open(&subject.source, &subject.session).expect("it opens");
+    let signature = session.signature();
+    let given = |tensor: &Option<Tensor>| tensor.clone().expect("every input is given");
+    let request = |inputs: &Vec<Option<Tensor>>| {
+        let tensors: Vec<Tensor> = inputs.iter().map(given).collect();
+        let names = signature.inputs.iter().map(|spec| spec.name.as_str());
+        let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
+        binary(name, &named, &[&signature.outputs[0].name])
+    };
+    inputs.iter().map(request).collect()
 }

@@ -8,8 +8,6 @@
 mod bare;
 mod cases;
 mod child;
-mod engine;
-mod load;
 mod request;
 mod table;
 

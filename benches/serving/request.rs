@@ -1,38 +1,8 @@
-//! Requests as bytes on the wire, and the tensors inside them.
+//! What only this benchmark sends: a request in JSON, and the tensors of its models.
 
 use onnxd::tensor::{DataType, Tensor};
 
-/// A binary-tensor inference request for these inputs.
-pub fn binary(model: &str, inputs: &[(&str, &Tensor)], output: &str) -> Vec<u8> {
-    let mut listed = Vec::new();
-    let mut payload = Vec::new();
-    for (name, tensor) in inputs {
-        let bytes = tensor.bytes().expect("the benchmark's models take numbers");
-        listed.push(format!(
-            r#"{{"name":"{name}","shape":{:?},"datatype":"{}","parameters":{{"binary_data_size":{}}}}}"#,
-            tensor.shape(),
-            tensor.data_type(),
-            bytes.len()
-        ));
-        payload.extend_from_slice(bytes);
-    }
-    let header = format!(
-        r#"{{"inputs":[{}],"outputs":[{{"name":"{output}","parameters":{{"binary_data":true}}}}]}}"#,
-        listed.join(",")
-    );
-    let mut request = format!(
-        "POST /v2/models/{model}/infer HTTP/1.1\r\nHost: onnxd\r\n\
-         Content-Type: application/octet-stream\r\nInference-Header-Content-Length: {}\r\n\
-         Content-Length: {}\r\n\r\n{header}",
-        header.len(),
-        header.len() + payload.len()
-    )
-    .into_bytes();
-    request.extend_from_slice(&payload);
-    request
-}
-
-/// The same request in JSON, answered in JSON; 32-bit floats only.
+/// A request in JSON, answered in JSON; 32-bit floats only.
 pub fn json(model: &str, name: &str, tensor: &Tensor) -> Vec<u8> {
     let values = tensor.to_f32().expect("the benchmark's JSON model takes floats");
     let body = format!(

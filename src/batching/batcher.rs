@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use super::layout::{Site, decide};
-use super::measure::usual_sample;
+use super::measure::{Load, usual_sample};
 use super::plan::Plan;
 use super::proof::{Finding, prove};
 use super::report;
 use super::running::Running;
+use super::sample::Sample;
 use super::shared::{Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
 use super::{BatchingSettings, Layout, LayoutChoice, Reply, Request, RequestError};
 use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::telemetry::ModelEvents;
+use crate::tensor::Tensor;
 
 /// Opens one more session of the model with this many CPU threads: for each instance, for the
 /// measurement at load, and to rebuild an instance that panicked.
@@ -25,6 +27,8 @@ pub struct Batcher {
     running: Arc<Running>,
     placement: Placement,
     proof: Proof,
+    /// `None` where nothing could be made up that the model takes.
+    sample: Option<Sample>,
 }
 
 impl Batcher {
@@ -68,7 +72,7 @@ impl Batcher {
         };
         let shared = Arc::new(Shared::new(start, settings));
         let running = Arc::new(Running::start(shared, decided, fallback)?);
-        Ok(Batcher { running, placement, proof })
+        Ok(Batcher { running, placement, proof, sample })
     }
 
     pub fn signature(&self) -> &Arc<Signature> {
@@ -93,6 +97,15 @@ impl Batcher {
     /// `max_batch_size`.
     pub fn max_batch_size(&self) -> usize {
         self.running.shared.max_batch_size()
+    }
+
+    /// Inputs of one run that the model takes, with made-up values of the usual sizes: as many
+    /// rows as said, or one request where the version is served unbatched. Equal seeds make equal
+    /// inputs. `None` where none were found at load.
+    pub fn made_up(&self, rows: usize, seed: u64) -> Option<Vec<Option<Tensor>>> {
+        let sample = self.sample.as_ref()?;
+        let load = Load::from_seed(sample, self.running.shared.plan.as_ref(), rows, seed)?;
+        Some(load.into_inputs())
     }
 
     /// Requests that wait now.

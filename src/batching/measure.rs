@@ -27,14 +27,24 @@ pub(super) struct Load {
 impl Load {
     /// `rows` rows in one run; without a plan, one request as it is.
     pub fn new(sample: &Sample, plan: Option<&Plan>, rows: usize) -> Option<Load> {
-        let first = sample.request(1);
+        Load::from_seed(sample, plan, rows, 1)
+    }
+
+    /// The same with rows of other values: those of `seed` and the seeds after it.
+    pub fn from_seed(sample: &Sample, plan: Option<&Plan>, rows: usize, seed: u64) -> Option<Load> {
+        let first = sample.request(seed);
         let outputs = first.outputs.to_vec();
         let Some(plan) = plan.filter(|_| rows > 1) else {
             return Some(Load { inputs: alone(&first), outputs, rows: 1 });
         };
-        let requests: Vec<_> = (1..=rows as u64).map(|seed| sample.request(seed)).collect();
+        let seeds = seed..seed.wrapping_add(rows as u64);
+        let requests: Vec<_> = seeds.map(|seed| sample.request(seed)).collect();
         let inputs = join(plan, &requests.iter().collect::<Vec<_>>()).ok()?;
         Some(Load { inputs, outputs, rows })
+    }
+
+    pub fn into_inputs(self) -> Vec<Option<Tensor>> {
+        self.inputs
     }
 
     /// Runs once; whether the model took it.

@@ -192,7 +192,9 @@ impl<K: PartialEq, T> Queue<K, T> {
         now: Instant,
         abandoned: impl Fn(&T) -> bool,
     ) -> Taken<T> {
-        let mut taken = Taken { batch: Vec::new(), expired: Vec::new() };
+        // Entries are large: room for all of them at once, instead of moving them as it grows.
+        let room = self.groups[group].waiting.len().min(rows.max(1));
+        let mut taken = Taken { batch: Vec::with_capacity(room), expired: Vec::new() };
         let mut filled = 0;
         let mut room = self.drain_group(group, rows, now, &abandoned, &mut filled, &mut taken);
         if room && self.groups.len() > 1 {

@@ -11,11 +11,18 @@ use crate::lifecycle::NamedModel;
 use crate::server::ListenAddress;
 use crate::telemetry::logging::LogFormat;
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  onnxd serve --model models/digits
+  onnxd serve --model sentences=encoder.onnx --listen 0.0.0.0:8000
+  onnxd serve --repository /srv/models --config /etc/onnxd/onnxd.toml";
+
 /// Serves models over HTTP until it is told to stop.
 ///
 /// SIGTERM or SIGINT stop it: readiness turns false, what is in flight finishes, then it exits
 /// with 0. SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
 pub struct ServeArguments {
     #[command(flatten)]
     pub options: ServingOptions,
@@ -78,7 +85,7 @@ pub struct ServingOptions {
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// Log from this level on: error, warn, info, debug or trace; by part:
-    /// info,onnxd::batching=debug.
+    /// info,onnxd::model=debug.
     #[arg(long, value_name = "LEVEL", value_parser = parse_log_level)]
     pub log_level: Option<String>,
     /// Send traces to this OpenTelemetry collector (OTLP over HTTP).

@@ -114,7 +114,10 @@ fn wrong_words_are_told_apart_and_end_with_2() {
         ("inspect", "<MODEL>"),
         ("models", "--repository <DIR>"),
         ("completions tcsh", "possible values: bash, elvish, fish, powershell, zsh"),
-        ("bench --seconds 0", "0 is not in 1..=3600"),
+        ("bench", "<MODEL>"),
+        ("bench m --seconds 0", "expected a number of seconds from 0.05 to 3600, got \"0\""),
+        ("bench m --seconds NaN", "expected a number of seconds"),
+        ("bench m --connections 0", "0 is not in 1..=4000"),
     ];
     for (line, expected) in table {
         let (message, code) = typed(line).expect_err(line);

@@ -1,6 +1,7 @@
 //! The options of everything but `serve`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -40,23 +41,43 @@ pub struct ModelsArguments {
     pub json: bool,
 }
 
-/// Measures the daemon against the network's and the engine's own limits, in one run.
+/// Measures a model: bare on its engine, and served.
+///
+/// The engine's best is looked for over sessions, threads and batch sizes; then the daemon serves
+/// the model with what it chose itself, and a client on the same machine asks as fast as it is
+/// answered. Inputs are made up, the same in every run; model.toml's sample_shapes sets their
+/// sizes. Needs a machine that does nothing else.
 #[derive(Debug, Args)]
 pub struct BenchArguments {
-    /// An .onnx file or a model's folder; built-in models where none is given.
+    /// An .onnx file, or a folder with numbered versions, of which those are loaded that serve.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Engine that runs the model: auto, onnxruntime or tract.
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<EngineChoice>,
+    /// Device that it runs on: auto, cpu, cuda[:N] or tensorrt[:N].
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+    /// ONNX Runtime's library, instead of looking for it.
     #[arg(long, value_name = "PATH")]
-    pub model: Option<PathBuf>,
-    /// How long each measurement takes.
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
-    /// Connections at once.
-    #[arg(long, value_name = "COUNT", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub connections: u32,
+    pub onnxruntime: Option<PathBuf>,
+    /// How long each measurement takes; parts of a second are allowed.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Connections that ask at the same time. Several are allowed, each is measured.
+    #[arg(long, value_name = "COUNT", default_values_t = [1, 32])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4000))]
+    pub connections: Vec<u32>,
     /// Print the figures as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Long enough for a run, short enough for a day.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.05..=3600.0).contains(seconds));
+    let expected = || format!("expected a number of seconds from 0.05 to 3600, got {text:?}");
+    seconds.map(Duration::from_secs_f64).ok_or_else(expected)
 }
 
 /// What `runtime` can do.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -114,6 +115,10 @@ fn check_places(source: &str, settings: &Settings, report: &mut Report) -> Vec<M
         match read_repository(folder) {
             Ok(repository) => {
                 report.warn_about_paths(repository.problems);
+                if repository.models.is_empty() {
+                    let about = folder.display().to_string();
+                    report.warnings.push(Warning { about, message: "no models".to_owned() });
+                }
                 places.extend(repository.models);
             }
             Err(error) => report.refuse(source, "repositories", error.to_string()),
@@ -158,7 +163,7 @@ fn check_model(place: &ModelPlace, settings: &Settings, report: &mut Report) {
             }
             let is_served = |version: &&VersionFiles| served.contains(&version.number);
             for version in files.versions.iter().filter(is_served) {
-                if let Err(error) = check_manifest(version) {
+                if let Err(error) = check_version(version) {
                     report.refuse(&source, "", error.to_string());
                 }
             }
@@ -168,9 +173,13 @@ fn check_model(place: &ModelPlace, settings: &Settings, report: &mut Report) {
     }
 }
 
-/// What a version says of itself, as far as it can be read without opening the model. Digests are
-/// not computed: that would read the whole file.
-fn check_manifest(version: &VersionFiles) -> Result<(), RepositoryError> {
+/// Whether a version's files can be read, and what it says of itself. Digests are not computed:
+/// that would read the whole model.
+fn check_version(version: &VersionFiles) -> Result<(), RepositoryError> {
+    File::open(&version.file).map_err(|error| RepositoryError::Unreadable {
+        path: version.file.clone(),
+        reason: error.to_string(),
+    })?;
     let Some(folder) = version.file.parent() else { return Ok(()) };
     match read_manifest(folder)? {
         Some(manifest) => read_golden(folder, &manifest).map(drop),

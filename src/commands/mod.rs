@@ -3,6 +3,7 @@
 //! A subcommand prints its result to stdout and what else it has to say to stderr, and ends in an
 //! [`Ending`] or an error. [`exit_code`] is the one place that turns either into a number.
 
+pub mod bench;
 mod check;
 mod generate;
 mod inspect;
@@ -11,7 +12,7 @@ mod output;
 pub mod runtime;
 mod serve;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::cli::{Command, RuntimeCommand};
 use crate::config::ConfigProblems;
@@ -54,7 +55,7 @@ pub fn run(command: Command) -> Result<Ending> {
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::manual(&arguments),
         Command::Serve(arguments) => serve::serve(arguments.options.into()),
-        Command::Bench(_) => bail!("this build has no benchmark"),
+        Command::Bench(arguments) => bench::bench(&arguments).map(|()| Ending::Done),
     }
 }
 

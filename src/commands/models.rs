@@ -2,11 +2,11 @@
 //! wrong with the rest. Opens no model.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::output::print;
 use crate::repository::{self, MODEL_FILE, ModelPlace, read_model, read_repository};
 
 /// What lies in a repository.
@@ -55,8 +55,7 @@ pub fn models(repository: &Path, json: bool) -> anyhow::Result<()> {
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    print(text.as_bytes())
 }
 
 fn list(path: &Path) -> Result<Listing, repository::RepositoryError> {

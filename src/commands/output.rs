@@ -1,5 +1,6 @@
-//! Results to stdout.
+//! Results to stdout, what is going on to stderr.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
@@ -15,6 +16,11 @@ pub(super) fn print(bytes: &[u8]) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("writing to stdout"),
     }
+}
+
+/// Says what is being done, on stderr. That nobody can hear it is no reason to stop.
+pub(super) fn say(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{what}");
 }
 
 /// Writes a result as JSON.

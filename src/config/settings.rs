@@ -106,7 +106,7 @@ pub struct LoadingSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggingSettings {
     pub format: LogFormat,
-    /// A level, or levels by part such as `info,onnxd::batching=debug`.
+    /// A level, or levels by part such as `info,onnxd::model=debug`.
     pub level: String,
 }
 
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn log_levels_are_checked_entry_by_entry() {
-        for good in ["info", "off", "warn,onnxd::batching=trace"] {
+        for good in ["info", "off", "warn,onnxd::model=trace"] {
             assert_eq!(parse_log_level(good), Ok(good.to_owned()));
         }
         for bad in ["", "loud", "info,", "onnxd=loud"] {

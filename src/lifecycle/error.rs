@@ -1,6 +1,6 @@
 //! Why a version does not serve, and why a command was not obeyed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::engine::{EngineError, GoldenFault};
 use crate::repository::RepositoryError;
@@ -10,7 +10,7 @@ use crate::repository::RepositoryError;
 pub enum LoadError {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    #[error("{}: {reason}", path.display())]
+    #[error("{}", settings_text(path, reason))]
     Settings { path: PathBuf, reason: String },
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -32,6 +32,12 @@ pub enum LoadError {
     Panicked { message: String },
     #[error("no thread could be started to load it: {reason}")]
     NoThread { reason: String },
+}
+
+/// The reader's reasons mostly name their file, which lies in the model's folder.
+fn settings_text(path: &Path, reason: &str) -> String {
+    let path = path.display().to_string();
+    if reason.starts_with(&path) { reason.to_owned() } else { format!("{path}: {reason}") }
 }
 
 impl LoadError {

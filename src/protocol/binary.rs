@@ -175,6 +175,6 @@ pub fn decode_raw(body: Bytes, inputs: &[TensorSpec]) -> Result<InferRequest, Pr
         }
         decode_tensor(spec.data_type, shape, body, &field)?
     };
-    let input = InferInput { name: spec.name.clone(), tensor };
+    let input = InferInput { name: spec.name.as_str().into(), tensor };
     Ok(InferRequest { inputs: vec![input], binary_data_output: true, ..InferRequest::default() })
 }

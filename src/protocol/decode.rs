@@ -86,18 +86,17 @@ impl HeaderMemo {
             Some(length @ 1..=MEMO_BYTES) if length <= body.len() => length,
             _ => return decode_infer(body, header_length, inputs, &self.limits),
         };
-        let header = match &self.header {
-            Some(header) if self.text == body[..length] => header.clone(),
-            _ => {
-                let header = read_header(&body, length, &self.limits)?;
-                if header.is_template() {
-                    self.text.clear();
-                    self.text.extend_from_slice(&body[..length]);
-                    self.header = Some(header.clone());
-                }
-                header
-            }
-        };
+        if let Some(header) = &self.header
+            && self.text == body[..length]
+        {
+            return header.attach(Tail::new(body, length));
+        }
+        let header = read_header(&body, length, &self.limits)?;
+        if header.is_template() {
+            self.text.clear();
+            self.text.extend_from_slice(&body[..length]);
+            self.header = Some(header.clone());
+        }
         header.attach(Tail::new(body, length))
     }
 }

@@ -31,7 +31,7 @@ pub fn encode_infer(response: InferResponse<'_>) -> Result<Body, ProtocolError> 
     json.extend_from_slice(b"{\"model_name\":");
     write_string(&mut json, response.model_name);
     json.extend_from_slice(b",\"model_version\":\"");
-    json.extend_from_slice(response.model_version.to_string().as_bytes());
+    json.extend_from_slice(itoa::Buffer::new().format(response.model_version).as_bytes());
     json.push(b'"');
     if let Some(id) = response.id {
         json.extend_from_slice(b",\"id\":");
@@ -116,7 +116,7 @@ fn write_output(
             ProtocolError::unsupported(field(), reason)
         })?;
         json.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
-        json.extend_from_slice(size.to_string().as_bytes());
+        json.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
         json.extend_from_slice(b"}}");
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -28,7 +29,7 @@ pub struct Header {
 /// A tensor that the JSON lists.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    pub name: String,
+    pub name: Arc<str>,
     pub value: Value,
 }
 
@@ -72,8 +73,8 @@ impl Header {
         let missing = || ProtocolError::field("inputs", "an array of tensors", "nothing");
         let inputs = inputs.ok_or_else(missing)?;
         request.outputs = outputs.unwrap_or_default();
-        distinct("inputs", inputs.iter().map(|input| input.name.as_str()))?;
-        distinct("outputs", request.outputs.iter().map(|output| output.name.as_str()))?;
+        distinct("inputs", inputs.iter().map(|input| &*input.name))?;
+        distinct("outputs", request.outputs.iter().map(|output| &*output.name))?;
         Ok(Header { request, inputs })
     }
 
@@ -82,14 +83,17 @@ impl Header {
         self.inputs.iter().all(|input| matches!(input.value, Value::Binary { .. }))
     }
 
-    /// Adds the tensors that lie behind the JSON.
-    pub fn attach(self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
-        let mut request = self.request;
+    /// The request, with the tensors that lie behind the JSON. Borrows: a header that is
+    /// remembered serves again.
+    pub fn attach(&self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
+        let mut request = self.request.clone();
         request.inputs.reserve_exact(self.inputs.len());
-        for (index, Listed { name, value }) in self.inputs.into_iter().enumerate() {
+        for (index, Listed { name, value }) in self.inputs.iter().enumerate() {
+            let name = name.clone();
             let tensor = match value {
-                Value::Tensor(tensor) => tensor,
-                Value::Binary { data_type, shape, size } => {
+                Value::Tensor(tensor) => tensor.clone(),
+                &Value::Binary { data_type, ref shape, size } => {
+                    let shape = shape.clone();
                     let field = || format!("inputs[{index}] {:?}", excerpt(&name));
                     let bytes = tail.take(size, &field)?;
                     decode_tensor(data_type, shape, bytes, &field)?
@@ -284,7 +288,7 @@ impl Draft<'_> {
             }
         };
         let missing = || ProtocolError::field(format!("{at} name"), "a string", "nothing");
-        let name = self.name.ok_or_else(missing)?.into_owned();
+        let name = self.name.ok_or_else(missing)?.into();
         Ok(Listed { name, value })
     }
 }
@@ -350,12 +354,12 @@ fn read_outputs(cursor: &mut Cursor<'_>) -> Result<SmallVec<[RequestedOutput; 2]
     let mut outputs = SmallVec::new();
     cursor.array(|cursor, index| {
         let mut name = None;
-        let mut output = RequestedOutput { name: String::new(), binary: None, classification: 0 };
+        let mut output = RequestedOutput { name: "".into(), binary: None, classification: 0 };
         cursor.object(|cursor, key| {
             match &*key {
                 "name" => {
                     let place = || format!("outputs[{index}] name");
-                    name = Some(required_string(cursor, &place)?.into_owned());
+                    name = Some(required_string(cursor, &place)?.into());
                 }
                 "parameters" => {
                     optional(cursor, |cursor| {

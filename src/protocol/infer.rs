@@ -1,5 +1,7 @@
 //! An inference request and its response as values.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -57,14 +59,15 @@ impl InferRequest {
 /// One input of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InferInput {
-    pub name: String,
+    /// Shared with the header it was read from: a repeated header is not copied.
+    pub name: Arc<str>,
     pub tensor: Tensor,
 }
 
 /// One output that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestedOutput {
-    pub name: String,
+    pub name: Arc<str>,
     /// `None`: as the request's `binary_data_output` says.
     pub binary: Option<bool>,
     /// The classification extension: the N highest values as strings; 0 is off.

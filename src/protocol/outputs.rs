@@ -25,7 +25,7 @@ pub fn decode_outputs(body: &Bytes, limits: &Limits) -> Result<Vec<InferInput>, 
     cursor.end()?;
     let missing = || ProtocolError::field("outputs", "an array of tensors", "nothing");
     let outputs = outputs.ok_or_else(missing)?;
-    distinct("outputs", outputs.iter().map(|output| output.name.as_str()))?;
+    distinct("outputs", outputs.iter().map(|output| &*output.name))?;
     let in_json = |Listed { name, value }: Listed| match value {
         Value::Tensor(tensor) => Ok(InferInput { name, tensor }),
         Value::Binary { .. } => {

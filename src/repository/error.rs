@@ -19,6 +19,15 @@ pub enum RepositoryError {
     NoVersions { path: PathBuf, file_name: String },
     #[error("{name:?} cannot name a model: expected letters, digits, '.', '_' and '-'")]
     InvalidName { name: String },
+    #[error("{}: {name:?} cannot name a model: expected letters, digits, '.', '_' and '-'; another \
+             name may be given: NAME={}", path.display(), path.display())]
+    InvalidOwnName { path: PathBuf, name: String },
+    #[error("{}: a model with numbered versions, not a repository of models: name it as a model \
+             (--model), or the folder that it lies in as a repository", path.display())]
+    IsAModel { path: PathBuf },
+    #[error("{}: a repository, not a model: name one of its models, such as {}, or serve all with \
+             --repository", path.display(), example.display())]
+    IsARepository { path: PathBuf, example: PathBuf },
     #[error("{file_name:?} cannot name a model's file: expected a name without folders")]
     InvalidFileName { file_name: String },
     #[error("{}: {reason}", path.display())]

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::RepositoryError;
+use super::mistaken::{first_model, holds_versions};
 
 /// The model's file where its configuration names no other.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -84,7 +85,13 @@ pub fn place_model(name: Option<&str>, path: &Path) -> Result<ModelPlace, Reposi
     let metadata = metadata(path)?;
     let name = match name {
         Some(name) => name.to_owned(),
-        None => own_name(path, &metadata)?,
+        None => {
+            let name = own_name(path, &metadata)?;
+            if check_name(&name).is_err() {
+                return Err(RepositoryError::InvalidOwnName { path: path.to_owned(), name });
+            }
+            name
+        }
     };
     check_name(&name)?;
     Ok(ModelPlace { name, path: path.to_owned() })
@@ -97,6 +104,9 @@ pub fn place_model(name: Option<&str>, path: &Path) -> Result<ModelPlace, Reposi
 pub fn read_repository(path: &Path) -> Result<Repository, RepositoryError> {
     if !metadata(path)?.is_dir() {
         return Err(RepositoryError::NotARepository { path: path.to_owned() });
+    }
+    if holds_versions(path, MODEL_FILE) {
+        return Err(RepositoryError::IsAModel { path: path.to_owned() });
     }
     let mut repository = Repository::default();
     for (file_name, entry, metadata) in entries(path)? {
@@ -157,6 +167,9 @@ pub fn read_model(place: &ModelPlace, file_name: &str) -> Result<ModelFiles, Rep
             let Problem { path, reason } = problem;
             return Err(RepositoryError::Unreadable { path, reason });
         }
+        if let Some(example) = first_model(path, file_name) {
+            return Err(RepositoryError::IsARepository { path: path.clone(), example });
+        }
         let file_name = file_name.to_owned();
         return Err(RepositoryError::NoVersions { path: path.clone(), file_name });
     }
@@ -198,7 +211,7 @@ fn numbered_versions(path: &Path, file_name: &str) -> Result<Numbered, Repositor
 }
 
 /// A version's number, if the folder's name is one: two names never mean the same version.
-fn version_number(folder_name: &str) -> Option<u64> {
+pub(super) fn version_number(folder_name: &str) -> Option<u64> {
     let number = folder_name.parse().ok()?;
     (number > 0 && !folder_name.starts_with('0')).then_some(number)
 }
@@ -208,10 +221,10 @@ fn version_files(number: u64, file: PathBuf, metadata: &Metadata, bytes: u64) ->
     VersionFiles { number, file, bytes, file_bytes, modified }
 }
 
-type Entry = (String, PathBuf, std::io::Result<Metadata>);
+pub(super) type Entry = (String, PathBuf, std::io::Result<Metadata>);
 
 /// What lies in a folder, sorted by name, hidden things left out; links are followed.
-fn entries(path: &Path) -> Result<Vec<Entry>, RepositoryError> {
+pub(super) fn entries(path: &Path) -> Result<Vec<Entry>, RepositoryError> {
     let failed = |error: std::io::Error| RepositoryError::from_io(path, &error);
     let mut entries = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
@@ -340,7 +353,7 @@ mod tests {
         assert_eq!(name("digits"), Ok("digits".to_owned()));
         assert_eq!(name("digits/1/.."), Ok("digits".to_owned()));
         assert_eq!(name("net.v2.onnx"), Ok("net.v2".to_owned()));
-        assert!(matches!(name("schöner"), Err(RepositoryError::InvalidName { .. })));
+        assert!(matches!(name("schöner"), Err(RepositoryError::InvalidOwnName { .. })));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Models on disk: where a model's versions lie and what is said about them beside the file.
 //!
 //! Nothing here opens a model or changes one. Reading order: `layout` (folders to models and
-//! versions), `digest` (SHA-256 of a file), `manifest` (what a version's `manifest.toml` says),
+//! versions), `digest` (SHA-256 of a file), `mistaken` (one
+//! for the other), `manifest` (what a version's `manifest.toml` says),
 //! `golden` (the samples that it names), `error`.
 
 mod digest;
@@ -9,6 +10,7 @@ mod error;
 mod golden;
 mod layout;
 mod manifest;
+mod mistaken;
 
 pub use digest::{Digest, digest_file};
 pub use error::RepositoryError;

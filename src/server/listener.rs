@@ -42,7 +42,8 @@ impl BoundListener {
             }
             ListenAddress::Unix(path) => {
                 remove_stale_socket(path);
-                let listener = StdUnixListener::bind(path).map_err(failed)?;
+                let listener = StdUnixListener::bind(path).map_err(|error| in_the_way(path, error));
+                let listener = listener.map_err(failed)?;
                 rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
                 Ok(BoundListener::Unix(listener))
             }
@@ -131,6 +132,17 @@ impl Listener {
         })
         .await
     }
+}
+
+/// The system says of any file in a socket's place that the address is in use.
+fn in_the_way(path: &Path, error: io::Error) -> io::Error {
+    let is_other = |metadata: std::fs::Metadata| !metadata.file_type().is_socket();
+    if error.kind() == io::ErrorKind::AddrInUse
+        && std::fs::symlink_metadata(path).is_ok_and(is_other)
+    {
+        return io::Error::other("a file that is no socket is in its place");
+    }
+    error
 }
 
 /// Removes a socket's file on which nobody listens; any other file is left for `bind` to refuse.

@@ -106,7 +106,7 @@ impl<'a> RequestBody<'a> {
             let first_look = poll_fn(|context| Poll::Ready(collected.as_mut().poll(context)));
             match first_look.await {
                 Poll::Ready(bytes) => bytes?,
-                Poll::Pending => tokio::time::timeout(limits.timeout, collected)
+                Poll::Pending => Box::pin(tokio::time::timeout(limits.timeout, collected))
                     .await
                     .map_err(|_| BodyError::Late { timeout: limits.timeout })??,
             }

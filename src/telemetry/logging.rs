@@ -3,6 +3,7 @@
 //! A line is written whole or not at all, and a stderr that is closed or full of disk loses
 //! lines, never the daemon: serving does not depend on being able to say so.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 
@@ -43,7 +44,7 @@ impl FromStr for LogFormat {
 pub enum LoggingError {
     #[error(
         "log level {level:?} is not understood: {reason}; expected error, warn, info, debug or \
-         trace, or a list such as info,onnxd::server=debug"
+         trace, or a list such as info,onnxd::model=debug"
     )]
     Level { level: String, reason: String },
     #[error("another subscriber takes this process's log already")]
@@ -85,7 +86,19 @@ fn parse_level(level: &str) -> Result<EnvFilter, LoggingError> {
             return Err(wrong(format!("{last:?} is not a level")));
         }
     }
-    EnvFilter::builder().parse(level).map_err(|error: ParseError| wrong(error.to_string()))
+    let parsed = EnvFilter::builder().parse(quieter(level));
+    parsed.map_err(|error: ParseError| wrong(error.to_string()))
+}
+
+/// What the binding of ONNX Runtime has to say at `info` is for who develops it, and frightens
+/// others: it is left out unless asked for, by name or at a lower level.
+fn quieter(level: &str) -> Cow<'_, str> {
+    let directives = || level.split(',').map(str::trim);
+    let names_it = directives().any(|directive| directive.split('=').next() == Some("ort"));
+    if names_it || !directives().any(|directive| directive == "info") {
+        return Cow::Borrowed(level);
+    }
+    Cow::Owned(format!("{level},ort=warn"))
 }
 
 /// Sends this process's events, and its panics, to stderr.
@@ -231,6 +244,20 @@ mod tests {
         }
         for level in ["info", "warn,onnxd::server=debug", "off"] {
             check_level(level).expect(level);
+        }
+    }
+
+    #[test]
+    fn info_alone_leaves_out_what_the_binding_says() {
+        let table = [
+            ("info", "info,ort=warn"),
+            ("info,onnxd::model=debug", "info,onnxd::model=debug,ort=warn"),
+            ("info,ort=info", "info,ort=info"),
+            ("debug", "debug"),
+            ("warn,onnxd=info", "warn,onnxd=info"),
+        ];
+        for (level, expected) in table {
+            assert_eq!(quieter(level), expected);
         }
     }
 }

@@ -40,7 +40,10 @@ pub(super) fn extract(archive: &Path, folder: &Path, progress: &ProgressBar) -> 
         [0x1f, 0x8b, ..] => from_tar(flate2::read::GzDecoder::new(file), &mut target),
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n'] => from_deb(file, &mut target),
         [0x7f, b'E', b'L', b'F', ..] => from_library(archive, file, &mut target),
-        _ => bail!("it is neither a wheel, a .tgz, a .deb nor a shared library"),
+        _ => bail!(
+            "{}: it is neither a wheel, a .tgz, a .deb nor a shared library",
+            archive.display()
+        ),
     }
     .with_context(reading)?;
     if !target.has_library {

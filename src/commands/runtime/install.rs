@@ -1,6 +1,7 @@
 //! From nothing to a library in place.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
+use super::super::output::{print, say};
 use super::archive::{LIBRARY, extract};
 use super::package::{Package, sha256_of};
 use crate::engine::onnxruntime::library::version_of;
@@ -16,6 +18,9 @@ use crate::engine::onnxruntime::search::install_root;
 
 /// The file whose presence makes a build a CUDA build.
 const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
+
+/// Folders that are being filled begin so.
+const SCRATCH: &str = ".install-";
 
 /// What to install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +42,7 @@ pub struct InstallOptions {
 /// machine or program cannot use, or a disk that is full; each says what to do.
 pub fn install(options: &InstallOptions) -> Result<()> {
     let library = install_library(options)?;
-    println!("{}", library.display());
-    Ok(())
+    print(format!("{}\n", library.display()).as_bytes())
 }
 
 /// [`install`] without the output on stdout: the library's path.
@@ -53,6 +57,7 @@ pub fn install_library(options: &InstallOptions) -> Result<PathBuf> {
         )?,
     };
     fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    let _alone = alone(&root)?;
     match &options.from {
         Some(file) => from_file(file, options.cuda, &root),
         None => from_index(options.cuda, &root),
@@ -62,10 +67,10 @@ pub fn install_library(options: &InstallOptions) -> Result<PathBuf> {
 fn from_index(cuda: bool, root: &Path) -> Result<PathBuf> {
     let package = Package::for_machine(std::env::consts::ARCH, cuda)?;
     if let Some(library) = already_there(root, package.version, cuda) {
-        eprintln!("ONNX Runtime {} is already installed", package.version);
+        say(format_args!("ONNX Runtime {} is already installed", package.version));
         return Ok(library);
     }
-    eprintln!("downloading {} {}", package.name, package.version);
+    say(format_args!("downloading {} {}", package.name, package.version));
     let downloads = scratch(root)?;
     let wheel = package.download(downloads.path())?;
     from_file(&wheel, cuda, root)
@@ -85,11 +90,14 @@ fn from_file(file: &Path, cuda: bool, root: &Path) -> Result<PathBuf> {
     if let Some(library) = already_there(root, &version, has_cuda)
         && sha256_of(&library)? == sha256_of(&folder.path().join(LIBRARY))?
     {
-        eprintln!("ONNX Runtime {version} is already installed");
+        say(format_args!("ONNX Runtime {version} is already installed"));
         return Ok(library);
     }
     let library = put_in_place(folder, &root.join(&version))?;
-    eprintln!("installed ONNX Runtime {version}{}", if has_cuda { " with CUDA" } else { "" });
+    say(format_args!(
+        "installed ONNX Runtime {version}{}",
+        if has_cuda { " with CUDA" } else { "" }
+    ));
     Ok(library)
 }
 
@@ -102,10 +110,33 @@ fn already_there(root: &Path, version: &str, cuda: bool) -> Option<PathBuf> {
     (fits && version_of(&library).is_ok()).then_some(library)
 }
 
+/// Waits until nobody else installs there, and removes what one that was interrupted has left: a
+/// build may be half a gigabyte. Held until the end; the system lets go of it in any case.
+fn alone(root: &Path) -> Result<File> {
+    let locking = || format!("locking {}", root.display());
+    // The folder itself, so that no file of the lock's own stays behind.
+    let lock = File::open(root).with_context(locking)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            say(format_args!("waiting for another installation into {}", root.display()));
+            lock.lock().with_context(locking)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).with_context(locking),
+    }
+    let entries = fs::read_dir(root).with_context(|| format!("reading {}", root.display()))?;
+    let is_left = |name: &OsStr| name.as_encoded_bytes().starts_with(SCRATCH.as_bytes());
+    for entry in entries.flatten().filter(|entry| is_left(&entry.file_name())) {
+        // What cannot be removed is in nobody's way.
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    Ok(lock)
+}
+
 /// A folder beside the final one, on the same file system, removed when it is not kept.
 fn scratch(root: &Path) -> Result<TempDir> {
     tempfile::Builder::new()
-        .prefix(".install-")
+        .prefix(SCRATCH)
         .tempdir_in(root)
         .with_context(|| format!("creating a folder in {}", root.display()))
 }
@@ -137,7 +168,7 @@ fn make_readable(folder: &Path) -> io::Result<()> {
 
 fn progress_bar(file: &Path) -> Result<ProgressBar> {
     if !io::stderr().is_terminal() {
-        eprintln!("unpacking {}", file.display());
+        say(format_args!("unpacking {}", file.display()));
         return Ok(ProgressBar::hidden());
     }
     let style = ProgressStyle::with_template("unpacking {msg} {bytes} {spinner}")
@@ -176,6 +207,28 @@ mod tests {
         let second = install_from(&test_library(), root.path()).expect("it is there already");
         assert_eq!((second.as_path(), modified(&second)), (first.as_path(), before));
         assert_eq!(entries(root.path()), [version], "nothing is left behind");
+    }
+
+    #[test]
+    fn what_an_interrupted_installation_left_is_removed_and_nothing_else() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(root.path().join(".install-AbCdEf")).expect("it is writable");
+        fs::write(root.path().join(".install-AbCdEf/libonnxruntime.so"), "").expect("so is it");
+        fs::create_dir(root.path().join("1.0.0")).expect("it is writable");
+        drop(alone(root.path()).expect("nobody else installs here"));
+        assert_eq!(entries(root.path()), ["1.0.0"]);
+    }
+
+    #[test]
+    fn two_installations_follow_each_other() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let first = alone(root.path()).expect("nobody else installs here");
+        let path = root.path().to_owned();
+        let second = std::thread::spawn(move || alone(&path).map(drop));
+        let being_filled = scratch(root.path()).expect("the folder is writable");
+        assert!(being_filled.path().exists());
+        drop(first);
+        second.join().expect("no panic").expect("its turn comes");
     }
 
     #[test]

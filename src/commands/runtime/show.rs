@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::super::output::print;
 use crate::engine::EngineSettings;
 use crate::engine::onnxruntime::search::{Finding, Looked, Search, survey};
 
@@ -25,8 +26,7 @@ struct Row {
 /// # Errors
 /// stdout cannot be written.
 pub fn show(settings: &EngineSettings, json: bool) -> Result<()> {
-    print!("{}", text(&survey(settings.onnxruntime_library.as_deref()), json)?);
-    Ok(())
+    print(text(&survey(settings.onnxruntime_library.as_deref()), json)?.as_bytes())
 }
 
 fn text(search: &Search, json: bool) -> Result<String> {

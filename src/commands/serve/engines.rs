@@ -12,7 +12,7 @@ type Made = Vec<(EngineChoice, Arc<dyn Engine>)>;
 
 /// Makes engines, and keeps them. Cheap to clone; all clones share what was made.
 #[derive(Clone)]
-pub(super) struct Engines {
+pub(in crate::commands) struct Engines {
     settings: EngineSettings,
     made: Arc<Mutex<Made>>,
 }

@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 
 const LIMITS: Limits = Limits { max_json_depth: DEFAULT_MAX_JSON_DEPTH };
 
-pub(super) fn reader() -> GoldenReader {
+pub(in crate::commands) fn reader() -> GoldenReader {
     Arc::new(|files, signature| {
         let tolerance =
             Tolerance { relative: files.relative_tolerance, absolute: files.absolute_tolerance };

@@ -4,9 +4,9 @@
 //! (samples with known answers), `models` (from settings to what the manager serves), `reload`
 //! (SIGHUP).
 
-mod engines;
-mod golden;
-mod models;
+pub(super) mod engines;
+pub(super) mod golden;
+pub(super) mod models;
 mod reload;
 
 use std::sync::Arc;
@@ -216,6 +216,7 @@ impl Life {
                 signal = signals.next_stop() => return Ok(Some(signal)),
                 outcomes = &mut loads => {
                     models::refuse_start(&outcomes)?;
+                    self.warn_of_nothing(&outcomes);
                     // Ready first: who is told looks at once.
                     starting.release();
                     events::ready_changed(true);
@@ -226,6 +227,13 @@ impl Life {
                     self.tell(self.service_manager.extend_timeout(LOADING_EXTENSION));
                 }
             }
+        }
+    }
+
+    /// A daemon without models is ready, and may be given some; mostly it is a mistake.
+    fn warn_of_nothing(&self, outcomes: &[LoadOutcome]) {
+        if outcomes.is_empty() {
+            events::warning(&"no model is loaded: the repositories hold none, or none at start");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::repository::{place_model, read_repository};
 ///
 /// # Errors
 /// Every such name.
-pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
+pub(in crate::commands) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> {
     let models = settings.models.iter().map(|model| {
         let place = place_model(model.name.as_deref(), &model.path);
         place.map(drop).map_err(|error| Problem::on_command_line("--model", error.to_string()))
@@ -28,7 +28,7 @@ pub(super) fn require_places(settings: &Settings) -> Result<(), ConfigProblems> 
 }
 
 /// The models that these settings name.
-pub(super) fn served(settings: &Settings) -> ServedModels {
+pub(in crate::commands) fn served(settings: &Settings) -> ServedModels {
     ServedModels {
         models: settings.models.clone(),
         repositories: settings.repositories.clone(),
@@ -54,7 +54,7 @@ fn reader(settings: &Settings) -> SettingsReader {
 ///
 /// # Errors
 /// Says which model, and why.
-pub(super) fn refuse_start(outcomes: &[LoadOutcome]) -> anyhow::Result<()> {
+pub(in crate::commands) fn refuse_start(outcomes: &[LoadOutcome]) -> anyhow::Result<()> {
     for outcome in outcomes.iter().filter(|outcome| outcome.named) {
         for (_, error) in &outcome.failures {
             if let LoadError::Engine(error) = error
@@ -64,7 +64,7 @@ pub(super) fn refuse_start(outcomes: &[LoadOutcome]) -> anyhow::Result<()> {
             }
         }
     }
-    let all_named = outcomes.iter().all(|outcome| outcome.named);
+    let all_named = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.named);
     if all_named && outcomes.iter().all(|outcome| outcome.ready.is_empty()) {
         let reasons: Vec<String> = outcomes
             .iter()

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 fn outputs(json: &str) -> Result<Vec<(String, Tensor)>, String> {
     let body = Bytes::copy_from_slice(json.as_bytes());
     let outputs = decode_outputs(&body, &LIMITS).map_err(|error| error.to_string())?;
-    Ok(outputs.into_iter().map(|output| (output.name, output.tensor)).collect())
+    Ok(outputs.into_iter().map(|output| (output.name.to_string(), output.tensor)).collect())
 }
 
 #[test]

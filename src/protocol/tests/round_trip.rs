@@ -62,7 +62,7 @@ fn there_and_back(tensor: &Tensor, binary: bool) -> Result<Tensor, TestCaseError
     let length = body.header_length.map(|_| json.len());
     let request = decode_infer(request.into(), length, &[], &LIMITS)
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
-    prop_assert_eq!(&request.inputs[0].name, "x\"é");
+    prop_assert_eq!(&*request.inputs[0].name, "x\"é");
     Ok(request.inputs[0].tensor.clone())
 }
 

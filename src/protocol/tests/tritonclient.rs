@@ -84,7 +84,7 @@ fn every_request_gives_the_tensors_that_went_in() {
         let request = decode(case).unwrap_or_else(|error| panic!("{}: {error}", case.case));
         assert_eq!(request.inputs.len(), case.inputs.len(), "{}", case.case);
         for (input, vector) in request.inputs.iter().zip(&case.inputs) {
-            assert_eq!(input.name, vector.name, "{}", case.case);
+            assert_eq!(*input.name, *vector.name, "{}", case.case);
             assert_eq!(input.tensor, vector.tensor(), "{}", case.case);
         }
     }

@@ -61,7 +61,7 @@ fn several_inputs_come_as_objects() {
     let request = decode(json, &two()).unwrap();
     assert_eq!(request.signature_name.as_deref(), Some("serving_default"));
     assert_eq!(request.format, PredictFormat::Row);
-    let names: Vec<&str> = request.inputs.iter().map(|input| input.name.as_str()).collect();
+    let names: Vec<&str> = request.inputs.iter().map(|input| &*input.name).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(request.inputs[0].tensor.shape(), [3, 2]);
     assert_eq!(&request.inputs[0].tensor.bytes().unwrap()[..], [1, 2, 3, 4, 5, 6]);

@@ -108,7 +108,7 @@ impl Reader<'_> {
                 let Column { elements, shape, .. } = column?;
                 let shape = std::iter::once(rows).chain(shape).collect();
                 let tensor = elements.finish(shape).expect("each row was read by its shape");
-                Some(InferInput { name: spec.name.clone(), tensor })
+                Some(InferInput { name: spec.name.as_str().into(), tensor })
             })
             .collect())
     }
@@ -175,7 +175,7 @@ impl Reader<'_> {
             }
             let spec = &self.specs[place];
             let tensor = self.tensor(cursor, spec, &field)?;
-            inputs.push(InferInput { name: spec.name.clone(), tensor });
+            inputs.push(InferInput { name: spec.name.as_str().into(), tensor });
             Ok(())
         })?;
         Ok(inputs)
@@ -192,7 +192,7 @@ impl Reader<'_> {
             }
         };
         let tensor = self.tensor(cursor, spec, &|| member.to_owned())?;
-        Ok(InferInput { name: spec.name.clone(), tensor })
+        Ok(InferInput { name: spec.name.as_str().into(), tensor })
     }
 
     fn tensor(

@@ -164,11 +164,25 @@ fn encode_v2(
     match body.header_length {
         None => headers.insert(CONTENT_TYPE, JSON),
         Some(length) => {
-            headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+            headers.insert(HEADER_LENGTH, length_value(length));
             headers.insert(CONTENT_TYPE, BINARY)
         }
     };
     Ok(response)
+}
+
+/// A length as a header's value; the thread's last one is kept, because a model's answers mostly
+/// have the same length and making a value allocates.
+fn length_value(length: usize) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(usize, HeaderValue)> = RefCell::new((0, HeaderValue::from(0usize)));
+    }
+    LAST.with_borrow_mut(|(last, value)| {
+        if *last != length {
+            (*last, *value) = (length, HeaderValue::from(length));
+        }
+        value.clone()
+    })
 }
 
 /// When the client no longer waits. A timeout of 0 is none, as in Triton; one beyond the clock's

@@ -79,11 +79,12 @@ pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> A
     let accepted = call.headers.get(ACCEPT_ENCODING).cloned();
     let shared = shared.clone();
     let target = target.clone().into_owned();
-    run_on(data, async move || {
+    // Boxed: the future of every inference would have to be as large as this rare one.
+    Box::pin(run_on(data, async move || {
         let mut response = run(&shared, &target, account, arrived, None).await;
         compress(&mut response, accepted.as_ref());
         response
-    })
+    }))
     .await
 }
 

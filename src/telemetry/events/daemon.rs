@@ -11,6 +11,9 @@ use super::throttle::Throttle;
 use crate::telemetry::export::Meter;
 use crate::telemetry::names;
 
+/// What log levels by part call these events.
+const DAEMON: &str = "onnxd::daemon";
+
 /// Series that are there from start to stop.
 pub(in crate::telemetry) struct Daemon {
     pub(in crate::telemetry) meter: Meter,
@@ -46,21 +49,21 @@ pub(in crate::telemetry) fn daemon() -> &'static Daemon {
 pub fn started() {
     let version = env!("CARGO_PKG_VERSION");
     let _ = daemon();
-    tracing::info!(version, pid = std::process::id(), "onnxd starts");
+    tracing::info!(target: DAEMON, version, pid = std::process::id(), "onnxd starts");
 }
 
 /// A socket takes connections; `origin` is `bound`, or `inherited` from a service manager.
 pub fn listening(address: &dyn Display, origin: &str) {
-    tracing::info!(%address, origin, "listening");
+    tracing::info!(target: DAEMON, %address, origin, "listening");
 }
 
 /// Readiness changed: what `/v2/health/ready` answers from now on.
 pub fn ready_changed(ready: bool) {
     daemon().ready.set(f64::from(u8::from(ready)));
     if ready {
-        tracing::info!("ready");
+        tracing::info!(target: DAEMON, "ready");
     } else {
-        tracing::info!("not ready");
+        tracing::info!(target: DAEMON, "not ready");
     }
 }
 
@@ -85,31 +88,31 @@ pub fn connection_refused(reason: &'static str, error: &dyn Display) {
     let daemon = daemon();
     daemon.meter.counter(&names::CONNECTIONS_REFUSED, &[reason]).increment(1);
     if let Some(suppressed) = daemon.refused_connections.admit() {
-        tracing::warn!(reason, suppressed, %error, "connection refused");
+        tracing::warn!(target: DAEMON, reason, suppressed, %error, "connection refused");
     }
 }
 
 /// A request was refused before a model version was found for it.
 pub fn http_refused(request_id: &str, status: u16, error: &dyn Display) {
     daemon().meter.counter(&names::HTTP_REFUSED, &[&status.to_string()]).increment(1);
-    tracing::debug!(request_id, status, %error, "request refused");
+    tracing::debug!(target: DAEMON, request_id, status, %error, "request refused");
 }
 
 /// The configuration is read again.
 pub fn reloading() {
-    tracing::info!("reading the configuration again");
+    tracing::info!(target: DAEMON, "reading the configuration again");
 }
 
 /// The configuration was read again and is in force; `changes` says what it changed.
 pub fn reloaded(changes: &dyn Display) {
     daemon().reloads_ok.increment(1);
-    tracing::info!(%changes, "configuration reloaded");
+    tracing::info!(target: DAEMON, %changes, "configuration reloaded");
 }
 
 /// The new configuration is wrong; the old one stays in force.
 pub fn reload_refused(error: &dyn Display) {
     daemon().reloads_refused.increment(1);
-    tracing::error!(%error, "new configuration refused, nothing was changed");
+    tracing::error!(target: DAEMON, %error, "new configuration refused, nothing was changed");
 }
 
 /// Time of each phase of taking a version into service.
@@ -142,7 +145,7 @@ pub fn swapped(swap: &Swap<'_>) {
         meter.histogram(&names::SWAP_SECONDS, &[phase]).record(time);
     }
     let seconds = (open + warm + measure).as_secs_f64();
-    tracing::info!(model = swap.model, from = swap.from, to = swap.to, seconds, "version swapped");
+    tracing::info!(target: DAEMON, model = swap.model, from = swap.from, to = swap.to, seconds, "version swapped");
 }
 
 /// Spans reached the OTLP endpoint.
@@ -155,24 +158,24 @@ pub(in crate::telemetry) fn spans_lost(outcome: &'static str, count: usize, erro
     let daemon = daemon();
     daemon.meter.counter(&names::TRACE_SPANS, &[outcome]).increment(count as u64);
     if let Some(suppressed) = daemon.lost_spans.admit() {
-        tracing::warn!(outcome, spans = count, suppressed, %error, "trace spans lost");
+        tracing::warn!(target: DAEMON, outcome, spans = count, suppressed, %error, "trace spans lost");
     }
 }
 
 /// Something that an operator should know and that belongs to no model.
 pub fn warning(warning: &dyn Display) {
-    tracing::warn!("{warning}");
+    tracing::warn!(target: DAEMON, "{warning}");
 }
 
 /// A stop was asked for: readiness is false, sockets still take connections for `grace`.
 pub fn draining(reason: &dyn Display, grace: Duration) {
     daemon().ready.set(0.0);
-    tracing::info!(%reason, grace_seconds = grace.as_secs_f64(), "draining");
+    tracing::info!(target: DAEMON, %reason, grace_seconds = grace.as_secs_f64(), "draining");
 }
 
 /// No new connection is taken; what is in flight finishes.
 pub fn listening_stopped() {
-    tracing::info!("listeners closed, finishing what is in flight");
+    tracing::info!(target: DAEMON, "listeners closed, finishing what is in flight");
 }
 
 /// The daemon ends, `took` after the stop was asked for. Where the deadline was not met, `cut`
@@ -180,7 +183,9 @@ pub fn listening_stopped() {
 pub fn stopped(took: Duration, cut: Option<&dyn Display>) {
     let seconds = took.as_secs_f64();
     match cut {
-        None => tracing::info!(seconds, deadline_met = true, "stopped"),
-        Some(cut) => tracing::warn!(seconds, deadline_met = false, error = %cut, "stopped"),
+        None => tracing::info!(target: DAEMON, seconds, deadline_met = true, "stopped"),
+        Some(cut) => {
+            tracing::warn!(target: DAEMON, seconds, deadline_met = false, error = %cut, "stopped")
+        }
     }
 }

@@ -14,6 +14,9 @@ use crate::telemetry::export::{VersionSeries, version_series};
 use crate::telemetry::names;
 use crate::telemetry::statistics::{Statistics, StatisticsSnapshot};
 
+/// What log levels by part call these events.
+const MODEL: &str = "onnxd::model";
+
 /// A version that has just begun to take requests.
 #[derive(Clone, Debug)]
 pub struct LoadedVersion<'a> {
@@ -102,7 +105,7 @@ impl ModelEvents {
     /// it has an error to tell, it calls [`ModelEvents::request_refused`] instead.
     pub fn request_finished(&self, outcome: Outcome, total: Duration) {
         self.count_request(outcome, total);
-        tracing::trace!(
+        tracing::trace!(target: MODEL,
             model = self.series.model(),
             version = self.series.version(),
             outcome = outcome.name(),
@@ -120,9 +123,9 @@ impl ModelEvents {
         let seconds = total.as_secs_f64();
         if *outcome != Outcome::Failed {
             let outcome = outcome.name();
-            tracing::debug!(model, version, request_id, outcome, seconds, %error, "request refused");
+            tracing::debug!(target: MODEL, model, version, request_id, outcome, seconds, %error, "request refused");
         } else if let Some(suppressed) = self.failures.admit() {
-            tracing::warn!(model, version, request_id, seconds, suppressed, %error, "request failed");
+            tracing::warn!(target: MODEL, model, version, request_id, seconds, suppressed, %error, "request failed");
         }
     }
 
@@ -163,7 +166,7 @@ impl ModelEvents {
     /// The loader took this version up.
     pub fn loading(&self, path: &dyn Display) {
         let (model, version) = (self.series.model(), self.series.version());
-        tracing::info!(model, version, %path, "loading model");
+        tracing::info!(target: MODEL, model, version, %path, "loading model");
     }
 
     /// The version begins to take requests.
@@ -185,9 +188,9 @@ impl ModelEvents {
         if let Some(reason) = loaded.fallback_reason {
             self.series.counter(&names::DEVICE_FALLBACKS, &[]).increment(1);
             let device = loaded.device;
-            tracing::warn!(model, version, device, reason, "model fell back to another device");
+            tracing::warn!(target: MODEL, model, version, device, reason, "model fell back to another device");
         }
-        tracing::info!(
+        tracing::info!(target: MODEL,
             model,
             version,
             engine = loaded.engine,
@@ -205,14 +208,14 @@ impl ModelEvents {
         self.not_ready();
         let (model, version) = (self.series.model(), self.series.version());
         daemon().meter.counter(&names::SWAPS, &[model, "failed"]).increment(1);
-        tracing::error!(model, version, %error, "model could not be loaded");
+        tracing::error!(target: MODEL, model, version, %error, "model could not be loaded");
     }
 
     /// No new request reaches the version; those it has are still answered.
     pub fn unloading(&self) {
         self.not_ready();
         let (model, version) = (self.series.model(), self.series.version());
-        tracing::info!(model, version, "unloading model");
+        tracing::info!(target: MODEL, model, version, "unloading model");
     }
 
     /// The version's last request was answered and its memory freed, `drain` after it had stopped
@@ -221,7 +224,7 @@ impl ModelEvents {
         self.not_ready();
         daemon().meter.histogram(&names::SWAP_SECONDS, &["drain"]).record(drain);
         let (model, version) = (self.series.model(), self.series.version());
-        tracing::info!(model, version, drain_seconds = drain.as_secs_f64(), "model unloaded");
+        tracing::info!(target: MODEL, model, version, drain_seconds = drain.as_secs_f64(), "model unloaded");
     }
 
     fn not_ready(&self) {
@@ -237,7 +240,7 @@ impl ModelEvents {
         let max_batch_size = layout.max_batch_size.to_string();
         self.series.gauge(&names::INSTANCES, &[]).set(layout.instances as f64);
         self.series.set_layout([place, &instances, &threads, &max_batch_size, layout.origin]);
-        tracing::info!(
+        tracing::info!(target: MODEL,
             model = self.series.model(),
             version = self.series.version(),
             layout = place,
@@ -253,7 +256,7 @@ impl ModelEvents {
     pub fn batching_refused(&self, output: &str, difference: f64) {
         self.unbatched.store(true, Ordering::Release);
         self.series.gauge(&names::BATCHING_REFUSED, &[]).set(1.0);
-        tracing::warn!(
+        tracing::warn!(target: MODEL,
             model = self.series.model(),
             version = self.series.version(),
             output,
@@ -266,13 +269,13 @@ impl ModelEvents {
     pub fn instance_rebuilt(&self, panic: &str) {
         self.series.counter(&names::INSTANCE_RESTARTS, &[]).increment(1);
         let (model, version) = (self.series.model(), self.series.version());
-        tracing::error!(model, version, error = panic, "instance panicked and was rebuilt");
+        tracing::error!(target: MODEL, model, version, error = panic, "instance panicked and was rebuilt");
     }
 
     /// Something of the model's configuration or file that is not fatal but not honoured either.
     pub fn warning(&self, warning: &dyn Display) {
         let (model, version) = (self.series.model(), self.series.version());
-        tracing::warn!(model, version, "{warning}");
+        tracing::warn!(target: MODEL, model, version, "{warning}");
     }
 }
 
