@@ -56,7 +56,7 @@ fuzz_target!(|data: &[u8]| {
             let outputs: Vec<_> = request
                 .inputs
                 .iter()
-                .map(|input| (input.name.as_str(), input.tensor.clone()))
+                .map(|input| (&*input.name, input.tensor.clone()))
                 .collect();
             let _ = encode_predictions(request.format, &outputs);
         }
