@@ -32,6 +32,8 @@ mod repository_control;
 mod serve;
 /// The protocols of a service manager, with the real binary.
 mod service;
+/// Requests, loads and faults in an order that nobody thought of.
+mod simulation;
 mod support;
 /// Requests that are traced, at a collector of the tests' own.
 mod traced_requests;

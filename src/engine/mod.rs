@@ -25,7 +25,7 @@ mod warm_up;
 
 #[cfg(feature = "daemon")]
 pub use choose::{choose, choose_from};
-pub use error::EngineError;
+pub use error::{EngineError, panic_text};
 pub use golden::{GoldenFault, GoldenSample, Tolerance, check_golden};
 pub use settings::{
     CudaSettings, Device, DeviceChoice, EngineChoice, EngineSettings, ModelSource, Precision,
