@@ -60,6 +60,8 @@ mod runtime;
 mod serve;
 /// The protocols of a service manager, with the real binary.
 mod service;
+/// Requests, loads and faults in an order that nobody thought of.
+mod simulation;
 /// Where models come from.
 mod sources;
 mod support;

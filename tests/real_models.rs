@@ -187,6 +187,8 @@ fn values(tensor: &Tensor) -> Value {
 /// whatever the engine. Then many clients, whose requests meet as they come; then those of one
 /// shape at once, so that they share a batch where the model can be batched.
 fn check_served(model: &RealModel, batched: [bool; 2]) {
+    // Real files stay below what our own reader takes.
+    onnxd::onnx::read(&model.path).expect("a model");
     let reference = Reference::of(model, "onnxruntime");
     for (engine, batched) in ENGINES.into_iter().zip(batched) {
         let (repository, daemon) = serve(model, engine, "");

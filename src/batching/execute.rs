@@ -12,10 +12,10 @@ use super::join::{alone, join};
 use super::queue::{ALONE, Waiting};
 use super::report;
 use super::shared::{Pending, Shared};
-use super::slot::{RunError, Slot, panic_text};
+use super::slot::{RunError, Slot};
 use super::split::{Answer, Share, SplitError, split, whole};
 use super::{Reply, Request, RequestError, Timing};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, panic_text};
 use crate::telemetry::BatchRan;
 use crate::tensor::Tensor;
 
@@ -54,7 +54,7 @@ impl Shared {
         let run = catch_unwind(AssertUnwindSafe(|| self.run_batch(slot, batch, begun)));
         let inference = run.unwrap_or_else(|panic| {
             // The batch went down with the panic: its dropped senders tell the waiting side.
-            self.rebuild(slot, &panic_text(&*panic));
+            self.rebuild(slot, panic_text(&*panic));
             Duration::ZERO
         });
         self.finished();

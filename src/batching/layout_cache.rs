@@ -117,18 +117,16 @@ mod tests {
         }
     }
 
+    fn measured() -> Layout {
+        Layout { inline: false, instances: 2, threads: 1, max_batch_size: 8, origin: "measured" }
+    }
+
     #[test]
     fn a_layout_comes_back_in_the_same_circumstances_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("layout.toml");
         assert_eq!(read(&path, &circumstances()), Ok(None));
-        let layout = Layout {
-            inline: false,
-            instances: 2,
-            threads: 1,
-            max_batch_size: 8,
-            origin: "measured",
-        };
+        let layout = measured();
         write(&path, &circumstances(), &layout).expect("written");
         let cached = Layout { origin: "cached", ..layout };
         assert_eq!(kept_layout(&path).as_ref(), Some(&cached));
@@ -142,13 +140,7 @@ mod tests {
     fn a_spoilt_cache_is_no_cache() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("layout.toml");
-        let layout = Layout {
-            inline: false,
-            instances: 2,
-            threads: 1,
-            max_batch_size: 8,
-            origin: "measured",
-        };
+        let layout = measured();
         write(&path, &circumstances(), &layout).expect("written");
         let text = std::fs::read_to_string(&path).expect("readable");
         for (from, to) in [("instances = 2", "instances = 0"), ("[layout]", "[lay"), ("8", "-8")] {

@@ -1,11 +1,10 @@
 //! A session with the means to open it again: a panic inside a run costs that run, not the
 //! instance.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::SessionOpener;
-use crate::engine::{EngineError, Session};
+use crate::engine::{EngineError, Session, panic_text};
 use crate::tensor::Tensor;
 
 /// Why a run gave nothing.
@@ -50,11 +49,11 @@ impl Slot {
     /// The session; opened again where a panic took it.
     ///
     /// # Errors
-    /// It could not be opened again; the next call tries once more.
+    /// It could not be opened again, or opening it panicked; the next call tries once more.
     pub fn session(&mut self) -> Result<&mut Box<dyn Session>, EngineError> {
         match &mut self.session {
             Some(session) => Ok(session),
-            empty => Ok(empty.insert((self.opener)(self.threads)?)),
+            empty => Ok(empty.insert(open_again(&self.opener, self.threads)?)),
         }
     }
 
@@ -76,7 +75,7 @@ impl Slot {
             }
             Err(panic) => {
                 self.discard();
-                Err(RunError::Panicked(panic_text(&*panic)))
+                Err(RunError::Panicked(panic_text(&*panic).to_owned()))
             }
         }
     }
@@ -90,9 +89,10 @@ impl Slot {
     }
 }
 
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
+/// A panic here would take the instance with it, and all that waits for it.
+fn open_again(opener: &SessionOpener, threads: usize) -> Result<Box<dyn Session>, EngineError> {
+    catch_unwind(AssertUnwindSafe(|| opener(threads))).unwrap_or_else(|panic| {
+        let reason = format!("opening it again panicked: {}", panic_text(&*panic));
+        Err(EngineError::RunFailed { reason })
+    })
 }

@@ -7,7 +7,8 @@ use std::thread::ThreadId;
 use parking_lot::Mutex;
 
 use super::SessionOpener;
-use crate::engine::{Device, EngineError, Placement, Session, Signature};
+use crate::engine::scripted::placement;
+use crate::engine::{EngineError, Placement, Session, Signature};
 use crate::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
 /// A spec from a shape such as `batch,?,64`: numbers are fixed, `?` is open and nameless, empty
@@ -105,16 +106,7 @@ impl Model {
         let model = self.clone();
         Arc::new(move |_threads| {
             model.opened.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(ModelSession {
-                model: model.clone(),
-                placement: Placement {
-                    engine: "scripted",
-                    engine_version: "1".to_owned(),
-                    device: Device::Cpu,
-                    nodes: Vec::new(),
-                    fallback_reason: None,
-                },
-            }))
+            Ok(Box::new(ModelSession { model: model.clone(), placement: placement() }))
         })
     }
 }

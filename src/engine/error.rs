@@ -1,5 +1,6 @@
 //! What an engine can fail with, by what a caller can do about it.
 
+use std::any::Any;
 use std::path::PathBuf;
 
 /// Failure to open or run a model.
@@ -33,4 +34,10 @@ pub enum EngineError {
     InputsRefused { reason: String },
     #[error("the model failed while it ran: {reason}")]
     RunFailed { reason: String },
+}
+
+/// What a caught panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -8,20 +8,24 @@
 
 #[cfg(test)]
 mod agreement;
+#[cfg(feature = "daemon")]
 mod choose;
 mod error;
 mod golden;
+#[cfg(feature = "daemon")]
 pub mod onnxruntime;
 #[cfg(test)]
 mod real_models;
 pub mod scripted;
 mod settings;
 mod signature;
+#[cfg(feature = "daemon")]
 pub mod tract;
 mod warm_up;
 
+#[cfg(feature = "daemon")]
 pub use choose::{choose, choose_from};
-pub use error::EngineError;
+pub use error::{EngineError, panic_text};
 pub use golden::{GoldenFault, GoldenSample, Tolerance, check_golden};
 pub use settings::{
     CudaSettings, Device, DeviceChoice, EngineChoice, EngineSettings, ModelSource, Precision,

@@ -14,6 +14,18 @@ use crate::tensor::Tensor;
 
 /// This engine's name in settings, logs and metrics.
 pub const NAME: &str = "scripted";
+const VERSION: &str = "0.0.0";
+
+/// Where scripted models run: on the CPU, in no nodes.
+pub fn placement() -> Placement {
+    Placement {
+        engine: NAME,
+        engine_version: VERSION.to_owned(),
+        device: Device::Cpu,
+        nodes: Vec::new(),
+        fallback_reason: None,
+    }
+}
 
 /// One run, as the script sees it.
 pub struct ScriptedRun<'a> {
@@ -128,7 +140,7 @@ impl Engine for ScriptedEngine {
     }
 
     fn version(&self) -> &str {
-        "0.0.0"
+        VERSION
     }
 
     fn open(
@@ -141,14 +153,8 @@ impl Engine for ScriptedEngine {
         }
         self.shared.opened.fetch_add(1, Ordering::SeqCst);
         self.shared.live.fetch_add(1, Ordering::SeqCst);
-        let placement = Placement {
-            engine: NAME,
-            engine_version: self.version().to_owned(),
-            device: Device::Cpu,
-            nodes: Vec::new(),
-            fallback_reason: None,
-        };
-        Ok(Box::new(ScriptedSession { shared: Arc::clone(&self.shared), placement }))
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(ScriptedSession { shared, placement: placement() }))
     }
 }
 

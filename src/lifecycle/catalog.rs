@@ -48,10 +48,11 @@ impl Model {
     }
 
     /// The version that answers where a request names none: the highest of those that are
-    /// desired, else the highest that is there.
+    /// desired, else the highest that is there. One whose next generation is desired counts as
+    /// desired, or reloading all versions would let a lower one answer for a while.
     pub(super) fn current(&self) -> Option<u64> {
-        let ready = self.versions.iter().filter(|(_, version)| version.state == State::Ready);
-        ready.max_by_key(|(key, version)| (version.desired, **key)).map(|(&(number, _), _)| number)
+        let desired: BTreeSet<u64> = self.desired().map(|(number, _)| number).collect();
+        self.ready().into_keys().max_by_key(|number| (desired.contains(number), *number))
     }
 
     fn desired(&self) -> impl Iterator<Item = (u64, &Version)> {

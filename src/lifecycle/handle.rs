@@ -1,11 +1,12 @@
-//! How others speak to the manager: commands in, one reply each.
+//! How others speak to the manager: commands in, one reply each, and what its own threads tell it.
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::manager::Message;
+use super::catalog::VersionKey;
+use super::loader::Loaded;
 use super::{IndexEntry, LoadError, LoadOverrides, ManageError, ReconfigureError, ServedModels};
 
 /// How loading one model ended.
@@ -56,6 +57,15 @@ pub(super) enum Command {
         deadline: Instant,
         reply: oneshot::Sender<StopReport>,
     },
+}
+
+/// What reaches the manager: commands from handles, events from loader threads and the retirement
+/// thread. Only commands are refused when the channel is full; the threads wait, and the manager
+/// never waits for them.
+pub(super) enum Message {
+    Command(Command),
+    Loaded { key: VersionKey, result: Box<Result<Loaded, LoadError>> },
+    Freed { key: VersionKey },
 }
 
 /// How others speak to the manager. Cheap to clone.

@@ -2,7 +2,6 @@
 //! layout, labels.
 //! All of it on a thread of its own: opening a model takes from milliseconds to many minutes.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +17,7 @@ use super::catalog::VersionKey;
 use super::{ActiveVersion, EngineProvider, GoldenReader, LoadError, ModelSettings};
 use crate::batching::{Batcher, BatchingSettings, SessionOpener};
 use crate::engine::{
-    Engine, EngineError, ModelSource, Session, SessionSettings, check_golden, warm_up,
+    Engine, EngineError, ModelSource, Session, SessionSettings, check_golden, panic_text, warm_up,
 };
 use crate::repository::{GoldenFiles, digest_file, read_golden, read_manifest, verify_digests};
 use crate::telemetry::{ModelEvents, SwapPhases};
@@ -71,20 +70,13 @@ pub(super) fn start_load(job: LoadJob, tools: LoadTools, done: Done) -> Result<(
     let spawned = thread.spawn(move || {
         let loaded = catch_unwind(AssertUnwindSafe(|| load(&job, &tools)));
         done(loaded.unwrap_or_else(|panic| {
-            Err(LoadError::Panicked { message: panic_message(panic.as_ref()) })
+            Err(LoadError::Panicked { message: panic_text(&*panic).to_owned() })
         }));
     });
     match spawned {
         Ok(_) => Ok(()),
         Err(error) => Err(LoadError::NoThread { reason: error.to_string() }),
     }
-}
-
-/// The text that a panic was raised with.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a value that is no text".to_owned())
 }
 
 fn load(job: &LoadJob, tools: &LoadTools) -> Result<Loaded, LoadError> {
@@ -149,7 +141,13 @@ struct First {
     phases: SwapPhases,
     /// Why it did not prove itself: an opener can only fail as an engine does.
     fault: Option<LoadError>,
+    /// The file that it was opened from: a session that is opened long after the others must not
+    /// be another model's.
+    file: Option<FileMark>,
 }
+
+/// Tells a file from one that was put in its place.
+type FileMark = (u64, Option<SystemTime>);
 
 /// Samples that a version must answer right before it serves.
 struct Golden {
@@ -181,6 +179,7 @@ fn session_opener(
         let settings = &job.settings;
         let source = ModelSource { path: job.file.clone() };
         let asked = SessionSettings { threads, ..settings.session.clone() };
+        check_file(&job.file, &mut first.lock().file)?;
         let began = Instant::now();
         let mut session = engine.open(&source, &asked)?;
         let open = began.elapsed();
@@ -201,6 +200,18 @@ fn session_opener(
         }
         Ok(session)
     })
+}
+
+/// Fails where another file is in the place of the one that was there the first time.
+fn check_file(path: &Path, mark: &mut Option<FileMark>) -> Result<(), EngineError> {
+    let unreadable =
+        |reason: String| EngineError::ModelUnreadable { path: path.to_owned(), reason };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    let found = (metadata.len(), metadata.modified().ok());
+    if *mark.get_or_insert(found) == found {
+        return Ok(());
+    }
+    Err(unreadable("the file was replaced since the version was loaded from it".to_owned()))
 }
 
 /// Memory of the process that is not swapped out, where the system tells.
@@ -226,4 +237,28 @@ fn read_labels(output: &str, path: &Path) -> Result<Vec<String>, LoadError> {
         return Err(failed(format!("longer than {MAX_LABEL_BYTES} bytes")));
     }
     Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_not_opened_again_from_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        let mut mark = None;
+        let missing = check_file(&path, &mut mark).unwrap_err().to_string();
+        assert!(
+            missing.ends_with("model.onnx: No such file or directory (os error 2)"),
+            "{missing}"
+        );
+        std::fs::write(&path, "one").unwrap();
+        check_file(&path, &mut mark).unwrap();
+        check_file(&path, &mut mark).unwrap();
+        std::fs::write(&path, "another").unwrap();
+        let replaced = check_file(&path, &mut mark).unwrap_err().to_string();
+        let expected = "model.onnx: the file was replaced since the version was loaded from it";
+        assert!(replaced.ends_with(expected), "{replaced}");
+    }
 }

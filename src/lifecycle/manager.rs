@@ -11,14 +11,14 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::catalog::{Catalog, VersionKey};
-use super::handle::Command;
+use super::handle::{Command, Message};
 use super::index::{NOT_LOADED, UNLOADED, index};
-use super::loader::{LoadJob, Loaded};
+use super::loader::LoadJob;
 use super::plan::{Listing, find_in_repositories};
 use super::retirement::Retirement;
 use super::turn::{Serving, Waiter};
 use super::{
-    ActiveModels, ActiveVersion, LoadError, LoadOutcome, LoadOverrides, ManageError, ManagerHandle,
+    ActiveModels, ActiveVersion, LoadOutcome, LoadOverrides, ManageError, ManagerHandle,
     ManagerSettings, StopReport,
 };
 use crate::repository::{ModelPlace, place_model};
@@ -29,15 +29,6 @@ const MAX_MESSAGES: usize = 256;
 const MAX_QUEUED_LOADS: usize = 16;
 /// Why nothing serves during the stop.
 pub(super) const STOPPING: &str = "the daemon is stopping";
-
-/// What reaches the manager: commands from handles, events from loader threads and the retirement
-/// thread. Only commands are refused when the channel is full; the threads wait, and the manager
-/// never waits for them.
-pub(super) enum Message {
-    Command(Command),
-    Loaded { key: VersionKey, result: Box<Result<Loaded, LoadError>> },
-    Freed { key: VersionKey },
-}
 
 /// A load that waits until an earlier one of the same model has ended.
 pub(super) struct QueuedLoad {

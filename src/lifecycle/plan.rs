@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::loader::panic_message;
 use super::policy::desired_versions;
 use super::{LoadError, ModelSettings, ServedModels, SettingsReader};
+use crate::engine::panic_text;
 use crate::repository::{
     MODEL_FILE, ModelFiles, ModelPlace, VersionFiles, check_name, place_model, read_model,
     read_repository,
@@ -154,6 +154,7 @@ fn read_settings(
     config: Option<&str>,
 ) -> Result<ModelSettings, LoadError> {
     let read = catch_unwind(AssertUnwindSafe(|| reader(path, config)));
-    let read = read.map_err(|panic| LoadError::Panicked { message: panic_message(&*panic) })?;
+    let read =
+        read.map_err(|panic| LoadError::Panicked { message: panic_text(&*panic).to_owned() })?;
     read.map_err(|reason| LoadError::Settings { path: path.to_owned(), reason })
 }

@@ -8,9 +8,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::catalog::{Model, VersionKey};
+use super::handle::Message;
 use super::index::UNLOADED;
 use super::loader::{LoadTools, Loaded, start_load};
-use super::manager::{Manager, Message, unloaded_meanwhile};
+use super::manager::{Manager, unloaded_meanwhile};
 use super::policy::Action;
 use super::state::{Event, State};
 use super::{ActiveModel, ActiveVersion, LoadError, LoadOutcome, ManageError, ReconfigureError};

@@ -17,6 +17,9 @@ pub enum OnnxError {
     #[error("{}: {size} bytes, more than the {limit} that a model file can have; larger models \
              keep their weights in external data files", path.display())]
     TooLarge { path: PathBuf, size: u64, limit: u64 },
+    #[error("{}: its {size} bytes would take {estimate} bytes of memory once decoded, more than \
+             the {limit} that a model file of this size may take", path.display())]
+    TooLargeDecoded { path: PathBuf, size: u64, estimate: u64, limit: u64 },
     #[error("{}: truncated: needs at least {expected} bytes, has {actual}", path.display())]
     Truncated { path: PathBuf, expected: u64, actual: u64 },
     #[error("{}: not an ONNX model: {reason}", path.display())]

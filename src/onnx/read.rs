@@ -8,8 +8,9 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 
-use super::OnnxError;
 use super::proto::ModelProto;
+use super::wire::{EIGHT_BYTES, FOUR_BYTES, LENGTH_DELIMITED, VARINT, Varint, varint};
+use super::{OnnxError, footprint};
 
 /// The format's own limit: a protobuf message has less than 2 GiB. Nesting is bounded too: the
 /// decoder refuses more than 100 messages within each other, some 30 subgraphs.
@@ -21,7 +22,8 @@ const LARGE_FILE_POINTER: &[u8] = b"version https://git-lfs";
 /// Reads the model in a file.
 ///
 /// # Errors
-/// The file is missing, unreadable, too large, truncated or no usable model; each names the file.
+/// The file is missing, unreadable, too large (also once decoded), truncated or no usable model;
+/// each names the file.
 pub fn read(path: &Path) -> Result<ModelProto, OnnxError> {
     let bytes = read_file(path)?;
     read_bytes(path, bytes)
@@ -51,6 +53,10 @@ pub fn read_bytes(path: &Path, bytes: Bytes) -> Result<ModelProto, OnnxError> {
             return Err(OnnxError::Truncated { path, expected, actual: size });
         }
         Outline::Foreign { reason } => return Err(not_onnx(reason)),
+    }
+    let (estimate, limit) = (footprint::estimate(&bytes), footprint::limit(size));
+    if estimate > limit {
+        return Err(OnnxError::TooLargeDecoded { path: path.to_owned(), size, estimate, limit });
     }
     let model = ModelProto::decode(bytes).map_err(|error| not_onnx(error.to_string()))?;
     if model.graph.is_none() {
@@ -99,12 +105,6 @@ enum Outline {
         reason: String,
     },
 }
-
-/// Wire types of protobuf.
-const VARINT: u64 = 0;
-const EIGHT_BYTES: u64 = 1;
-const LENGTH_DELIMITED: u64 = 2;
-const FOUR_BYTES: u64 = 5;
 
 /// How `ModelProto` stores a field, or `None` for one that it does not have (yet).
 fn model_wire_type(field: u64) -> Option<u64> {
@@ -164,24 +164,6 @@ fn cut_or_foreign(known_fields: usize, expected: u64) -> Outline {
         return Outline::Foreign { reason: "it has no field of a model".to_owned() };
     }
     Outline::Cut { expected }
-}
-
-enum Varint {
-    Value { value: u64, length: u64 },
-    Cut,
-    TooLong,
-}
-
-/// The number at the start of `bytes`: seven bits a byte, lowest first, ten bytes at most.
-fn varint(bytes: &[u8]) -> Varint {
-    let mut value = 0u64;
-    for (index, &byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Varint::Value { value, length: index as u64 + 1 };
-        }
-    }
-    if bytes.len() < 10 { Varint::Cut } else { Varint::TooLong }
 }
 
 #[cfg(test)]

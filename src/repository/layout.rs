@@ -11,13 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::RepositoryError;
+use super::folder::{entries, size_below, version_number};
 use super::mistaken::{first_model, holds_versions};
 
 /// The model's file where its configuration names no other.
 pub const MODEL_FILE: &str = "model.onnx";
-
-/// Files are counted this deep below a version's folder: a loop of links must end.
-const MAX_DEPTH: usize = 8;
 
 /// Where a model is said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,45 +208,9 @@ fn numbered_versions(path: &Path, file_name: &str) -> Result<Numbered, Repositor
     Ok((versions, problems))
 }
 
-/// A version's number, if the folder's name is one: two names never mean the same version.
-pub(super) fn version_number(folder_name: &str) -> Option<u64> {
-    let number = folder_name.parse().ok()?;
-    (number > 0 && !folder_name.starts_with('0')).then_some(number)
-}
-
 fn version_files(number: u64, file: PathBuf, metadata: &Metadata, bytes: u64) -> VersionFiles {
     let (file_bytes, modified) = (metadata.len(), metadata.modified().ok());
     VersionFiles { number, file, bytes, file_bytes, modified }
-}
-
-pub(super) type Entry = (String, PathBuf, std::io::Result<Metadata>);
-
-/// What lies in a folder, sorted by name, hidden things left out; links are followed.
-pub(super) fn entries(path: &Path) -> Result<Vec<Entry>, RepositoryError> {
-    let failed = |error: std::io::Error| RepositoryError::from_io(path, &error);
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            entries.push((name, entry.path(), fs::metadata(entry.path())));
-        }
-    }
-    entries.sort_by(|left, right| left.0.cmp(&right.0));
-    Ok(entries)
-}
-
-/// Bytes of all files in a folder and below it.
-fn size_below(path: &Path, depth: usize) -> u64 {
-    let Ok(entries) = entries(path) else { return 0 };
-    entries
-        .iter()
-        .map(|(_, entry, metadata)| match metadata {
-            Ok(metadata) if metadata.is_file() => metadata.len(),
-            Ok(metadata) if metadata.is_dir() && depth < MAX_DEPTH => size_below(entry, depth + 1),
-            _ => 0,
-        })
-        .sum()
 }
 
 fn metadata(path: &Path) -> Result<Metadata, RepositoryError> {

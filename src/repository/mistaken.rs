@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::layout::{entries, version_number};
+use super::folder::{entries, version_number};
 
 /// Whether a folder holds versions, and so is a model.
 pub(super) fn holds_versions(path: &Path, file_name: &str) -> bool {

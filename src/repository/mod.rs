@@ -1,12 +1,13 @@
 //! Models on disk: where a model's versions lie and what is said about them beside the file.
 //!
 //! Nothing here opens a model or changes one. Reading order: `layout` (folders to models and
-//! versions), `digest` (SHA-256 of a file), `mistaken` (one
-//! for the other), `manifest` (what a version's `manifest.toml` says),
-//! `golden` (the samples that it names), `error`.
+//! versions) over `folder` (what lies in one) and `mistaken` (one kind for the other), `manifest`
+//! (what a version's `manifest.toml` says), `digest` (SHA-256 of a file), `golden` (the samples
+//! that a manifest names), `error`.
 
 mod digest;
 mod error;
+mod folder;
 mod golden;
 mod layout;
 mod manifest;

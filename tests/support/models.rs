@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use onnxd::batching::{Batcher, BatchingMode, BatchingSettings, LayoutChoice, SessionOpener};
-use onnxd::engine::{
-    Device, EngineChoice, EngineError, Placement, Session, SessionSettings, Signature,
-};
+use onnxd::engine::scripted::placement;
+use onnxd::engine::{EngineChoice, EngineError, Placement, Session, SessionSettings, Signature};
 use onnxd::lifecycle::{ActiveVersion, ModelSettings, VersionPolicy};
 use onnxd::telemetry::ModelEvents;
 use onnxd::tensor::{DataType, Dimension, Tensor, TensorSpec};
@@ -180,13 +179,7 @@ pub fn settings() -> ModelSettings {
 fn gated_session(behaviour: Behaviour, gate: Gate) -> Box<dyn Session> {
     Box::new(ModelSession {
         signature: Arc::new(signature(behaviour)),
-        placement: Placement {
-            engine: "scripted",
-            engine_version: "1".to_owned(),
-            device: Device::Cpu,
-            nodes: Vec::new(),
-            fallback_reason: None,
-        },
+        placement: placement(),
         behaviour,
         gate,
     })

@@ -78,6 +78,30 @@ fn a_session_that_cannot_be_opened_again_is_tried_with_the_next_batch() {
 }
 
 #[test]
+fn a_panic_while_a_session_is_opened_again_costs_that_batch_and_no_instance() {
+    for driver in [LayoutChoice::Inline, LayoutChoice::Threads] {
+        let model = touchy();
+        let broken = Arc::new(AtomicBool::new(false));
+        let (inner, panics) = (model.opener(), broken.clone());
+        let opener: SessionOpener = Arc::new(move |threads| {
+            assert!(!panics.load(Ordering::SeqCst), "out of memory");
+            inner(threads)
+        });
+        let events = Arc::new(ModelEvents::new("model", 1));
+        let batcher = Batcher::start(opener, &settings(driver), events);
+        let batcher = Arc::new(batcher.expect("opens"));
+        broken.store(true, Ordering::SeqCst);
+        infer(&batcher, row(13.0)).expect_err("a panic");
+        let error = infer(&batcher, row(1.0)).expect_err("no session").to_string();
+        let expected = "the model failed while it ran: opening it again panicked: out of memory";
+        assert_eq!(error, expected);
+        broken.store(false, Ordering::SeqCst);
+        assert_eq!(values(infer(&batcher, row(1.0))), [1.0, 0.5]);
+        batcher.join();
+    }
+}
+
+#[test]
 fn outputs_of_the_wrong_size_end_batching_and_still_answer_everybody() {
     // Rows beyond the third vanish: more than the proof looks at.
     let model = Model::unary("batch,2", "batch,2", |shape, values| {

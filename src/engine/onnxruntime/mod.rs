@@ -1,13 +1,14 @@
 //! ONNX Runtime through a library that is loaded at run time.
 //!
-//! Reading order: `search` (where the library is looked for), `library` (whether it is usable,
-//! loading it), `session` (a loaded model), `value` (tensors to and from ONNX Runtime), `captured`
-//! (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement` (which provider took
-//! which nodes), `errors` (its messages to ours).
+//! Reading order: `search` (where the library is looked for), `library` (whether it is usable),
+//! `load` (once per process), `session` (a loaded model), `value` (tensors to and from ONNX
+//! Runtime), `captured` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement`
+//! (which provider took which nodes), `errors` (its messages to ours).
 
 mod captured;
 mod errors;
 pub mod library;
+mod load;
 mod placement;
 mod providers;
 pub mod search;
@@ -23,7 +24,7 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 
 use self::errors::open_error;
-use self::library::Loaded;
+use self::load::{Loaded, load};
 use self::providers::Plan;
 use self::search::Search;
 use super::{Engine, EngineError, ModelSource, Placement, Session, SessionSettings};
@@ -42,7 +43,7 @@ impl OnnxRuntime {
     /// # Errors
     /// None was found, or it cannot be used.
     pub fn load(search: &Search) -> Result<OnnxRuntime, EngineError> {
-        Ok(OnnxRuntime { loaded: library::load(search)? })
+        Ok(OnnxRuntime { loaded: load(search)? })
     }
 
     #[cfg(test)]

@@ -1,6 +1,5 @@
 //! tract's errors and panics to errors that name file, node and operator.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::path::Path;
 use tract_onnx::prelude::TractResult;
 
 use super::NAME;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, panic_text};
 
 /// What tract said, with the node it said it of where there was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,15 +80,10 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, Com
             Err(Complaint { node, reason: short(&format!("{error:#}")) })
         }
         Err(panic) => {
-            let reason = format!("tract panicked: {}", panic_message(panic.as_ref()));
+            let reason = format!("tract panicked: {}", panic_text(panic.as_ref()));
             Err(Complaint { node: None, reason: short(&reason) })
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// tract prints whole shapes and tensors; the beginning says what went wrong.

@@ -244,3 +244,17 @@ fn a_load_that_keeps_failing_is_tried_so_often_and_no_more() {
     assert_eq!(index[0].state, VersionState::Unavailable);
     assert_eq!(index[0].reason, "model.onnx: no such file or folder");
 }
+
+#[test]
+fn reloading_all_versions_lets_no_lower_one_answer_meanwhile() {
+    let mut world = World::new();
+    let both = BTreeSet::from([1, 2]);
+    world.desire("a", &both, false);
+    world.settle();
+    world.desire("a", &both, false);
+    world.turn();
+    let lower = world.loading.iter().position(|key| key.number == 1).expect("both are loaded");
+    world.catalog.record(&world.loading.swap_remove(lower), Event::Loaded);
+    world.turn();
+    assert_eq!(world.catalog.get("a").and_then(|model| model.current()), Some(2));
+}

@@ -11,18 +11,8 @@ use smallvec::SmallVec;
 
 use super::super::ProtocolError;
 use super::cursor::Cursor;
-use super::numbers::{Wrong, expected_element, float, half_float, integer};
+use super::numbers::{Dialect, Wrong, expected_element, float, half_float, integer};
 use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError, element_count};
-
-/// Which forms an element may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// The Open Inference Protocol: plain JSON.
-    Inference,
-    /// TensorFlow Serving: the tokens `NaN`, `Infinity` and `-Infinity`, half floats as numbers,
-    /// and `{"b64": …}` for byte strings.
-    Predict,
-}
 
 /// Where elements are read from, and what errors call it.
 #[derive(Clone, Copy)]

@@ -12,5 +12,6 @@ mod numbers;
 mod write;
 
 pub(super) use cursor::{Cursor, excerpt};
-pub(super) use elements::{Dialect, Elements, Source};
+pub(super) use elements::{Elements, Source};
+pub(super) use numbers::Dialect;
 pub(super) use write::{Layout, write_elements, write_string};

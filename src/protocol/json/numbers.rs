@@ -1,10 +1,19 @@
 //! One number of a JSON text, straight into its type; and what errors say of one that does not
-//! fit.
+//! fit. How an element may be written depends on the protocol.
 
 use super::super::ProtocolError;
 use super::cursor::{Cursor, Number};
-use super::elements::Dialect;
 use crate::tensor::DataType;
+
+/// Which forms an element may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The Open Inference Protocol: plain JSON.
+    Inference,
+    /// TensorFlow Serving: the tokens `NaN`, `Infinity` and `-Infinity`, half floats as numbers,
+    /// and `{"b64": …}` for byte strings.
+    Predict,
+}
 
 /// Why an element was refused.
 pub enum Wrong {
