@@ -19,6 +19,11 @@ use super::progress::Progress;
 /// really comes.
 const TRUSTED_LENGTH: usize = 1024 * 1024;
 
+/// A body of up to this many bytes is copied out of its connection's read buffer, so that hyper
+/// reads the next request into the same memory: a new buffer for every request, gone cold by the
+/// time it comes round again, costs more than the copy.
+const DETACHED_BYTES: usize = 4 * 1024;
+
 /// Length of the JSON in front of binary tensors.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
@@ -114,13 +119,14 @@ impl<'a> RequestBody<'a> {
         Ok((Received { bytes, encoding }, held))
     }
 
-    /// Collects the frames. A body in one frame, which is nearly every small one, is not copied.
+    /// Collects the frames. A larger body in one frame is not copied.
     async fn collect(&mut self, limit: usize, held: &mut Hold<'_>) -> Result<Bytes, BodyError> {
         let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
         check_length(first.len(), limit)?;
         held.grow_to(first.len())?;
         if self.ended {
-            return Ok(first);
+            let small = first.len() <= DETACHED_BYTES;
+            return Ok(if small { Bytes::copy_from_slice(&first) } else { first });
         }
         let expected = self.incoming.size_hint().lower().try_into().unwrap_or(usize::MAX);
         let mut whole = BytesMut::with_capacity(first.len() + expected.min(TRUSTED_LENGTH));

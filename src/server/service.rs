@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
-use super::compression::compress;
+use super::compression::{Encodings, compress};
 use super::connection::Connection;
 use super::handlers::infer::Protocol;
 use super::handlers::{health, infer, metadata, repository, v1};
@@ -26,38 +26,64 @@ pub struct Call<'a> {
     pub arrived: Instant,
 }
 
+/// Why a request got no further, and whose it was.
+struct Refusal {
+    failure: Failure,
+    request_id: HeaderValue,
+}
+
 /// Answers one request.
 pub async fn answer(
     connection: &Connection,
     request: Request<Incoming>,
     arrived: Instant,
 ) -> Response<Answer> {
-    let (head, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, &head.headers, &connection.progress);
-    let call = Call { connection, headers: &head.headers, body, arrived };
-    let answered = match route(head.uri.path(), &head.method) {
-        Err(failure) => Err(failure),
-        Ok(Route::Infer(target)) => infer::infer(call, &target, Protocol::V2).await,
-        // Boxed: the future of every inference would have to be as large as the rarest one's.
-        Ok(other) => Box::pin(answer_other(call, other)).await,
-    };
+    let encodings = Encodings::of(request.headers());
+    let version = request.version();
     let thread = &connection.thread;
-    let retry_after = thread.shared.settings.retry_after;
-    let mut response = answered.unwrap_or_else(|failure| {
-        let mut response = failure.response(retry_after);
-        let id = request_id::given(&head.headers).cloned().unwrap_or_else(request_id::made);
+    let mut response = attempt(connection, request, arrived).await.unwrap_or_else(|refusal| {
+        let Refusal { failure, request_id } = refusal;
+        let mut response = failure.response(thread.shared.settings.retry_after);
         // A probe that asks too early was answered, not refused.
         if !matches!(failure, Failure::NotReady) {
-            events::http_refused(&request_id::text(&id), response.status().as_u16(), &failure);
+            let id = request_id::text(&request_id);
+            events::http_refused(&id, response.status().as_u16(), &failure);
         }
-        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(REQUEST_ID, request_id);
         response
     });
-    compress(&mut response, head.headers.get(ACCEPT_ENCODING));
-    if thread.is_closing() && head.version < Version::HTTP_2 {
+    compress(&mut response, encodings);
+    if thread.is_closing() && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+async fn attempt(
+    connection: &Connection,
+    request: Request<Incoming>,
+    arrived: Instant,
+) -> Result<Response<Answer>, Refusal> {
+    let (head, incoming) = request.into_parts();
+    let refusal = |failure| {
+        let request_id = request_id::given(&head.headers).cloned();
+        Refusal { failure, request_id: request_id.unwrap_or_else(request_id::made) }
+    };
+    let body = RequestBody::new(incoming, &head.headers, &connection.progress);
+    let call = Call { connection, headers: &head.headers, body, arrived };
+    match route(head.uri.path(), &head.method).map_err(refusal)? {
+        Route::Infer(target) => {
+            let shared = &connection.thread.shared;
+            let accepted = infer::accept(shared, call, &target, Protocol::V2).await;
+            let accepted = accepted.map_err(refusal)?;
+            // The head lies in the connection's read buffer, which hyper uses again only where
+            // nobody holds any of it.
+            drop(head);
+            Ok(infer::run(connection, accepted).await)
+        }
+        // Boxed: the future of every inference would have to be as large as the rarest one's.
+        other => Box::pin(answer_other(call, other)).await.map_err(refusal),
+    }
 }
 
 fn route<'a>(path: &'a str, method: &Method) -> Result<Route<'a>, Failure> {

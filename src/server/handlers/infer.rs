@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header::ACCEPT_ENCODING;
 use hyper::{HeaderMap, Response};
 use tokio::sync::oneshot;
 
@@ -19,7 +18,8 @@ use crate::batching::RequestError;
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::{HeaderMemo, Limits, parse_header_length};
 use crate::server::account::Account;
-use crate::server::compression::compress;
+use crate::server::compression::{Encodings, compress};
+use crate::server::connection::Connection;
 use crate::server::inflight::Hold;
 use crate::server::network::{DataThread, Handoff, Shared};
 use crate::server::request_body::{HEADER_LENGTH, Received, RequestBody};
@@ -49,13 +49,23 @@ impl Protocol {
     }
 }
 
+/// A request that has found its version. It holds nothing of the head that it came with.
+pub struct Accepted<'a> {
+    account: Box<Account>,
+    /// What came, with the hold on its memory, or why it was not taken.
+    content: Result<(Arrived, Hold<'a>), Failure>,
+    encodings: Encodings,
+}
+
 /// A request whose body is there.
 struct Arrived {
-    body: Received,
     form: Form,
+    received: Received,
     at: Instant,
     /// The version that was asked for, or that answered for its model when the request came.
     version: Arc<ActiveVersion>,
+    /// Whether it was asked for by its number.
+    pinned: bool,
 }
 
 /// Answers a request to a model, whatever comes of it once the model is found.
@@ -63,29 +73,51 @@ struct Arrived {
 /// # Errors
 /// There is no such model or version, or it does not serve.
 pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> Answered {
-    let thread = &call.connection.thread;
-    let shared = &thread.shared;
+    let connection = call.connection;
+    let accepted = accept(&connection.thread.shared, call, target, protocol).await?;
+    Ok(run(connection, accepted).await)
+}
+
+/// Finds the version and reads the body: all that a request's head is needed for.
+///
+/// # Errors
+/// There is no such model or version, or it does not serve.
+pub async fn accept<'a>(
+    shared: &'a Shared,
+    call: Call<'_>,
+    target: &Target<'_>,
+    protocol: Protocol,
+) -> Result<Accepted<'a>, Failure> {
     let version = shared.services.active.get(&target.model, target.version.as_deref())?;
     let account = open_account(shared, &version, &call, protocol);
+    let encodings = Encodings::of(call.headers);
+    let content = match receive(shared, call.headers, call.body, protocol).await {
+        Ok((form, received, held)) => {
+            let pinned = target.version.is_some();
+            Ok((Arrived { form, received, at: call.arrived, version, pinned }, held))
+        }
+        Err(failure) => Err(failure),
+    };
+    Ok(Accepted { account, content, encodings })
+}
+
+/// Answers an accepted request.
+pub async fn run(connection: &Connection, accepted: Accepted<'_>) -> Response<Answer> {
+    let shared = &connection.thread.shared;
+    let retry_after = shared.settings.retry_after;
+    let Accepted { account, content, encodings } = accepted;
     // Held until there is an answer, on whichever thread that is made.
-    let (form, body, _held) = match receive(shared, call.headers, call.body, protocol).await {
-        Ok(received) => received,
-        Err(failure) => return Ok(account.refuse(&failure, shared.settings.retry_after)),
+    let (arrived, _held) = match content {
+        Ok(content) => content,
+        Err(failure) => return account.refuse(&failure, retry_after),
     };
-    let arrived = Arrived { body, form, at: call.arrived, version };
-    let Some(data) = thread.idlest_data_thread() else {
-        return Ok(run(shared, target, account, arrived, Some(&call.connection.memo)).await);
+    let Some(data) = connection.thread.idlest_data_thread() else {
+        return answer(shared, account, arrived, Some(&connection.memo)).await;
     };
-    let accepted = call.headers.get(ACCEPT_ENCODING).cloned();
-    let shared = shared.clone();
-    let target = target.clone().into_owned();
     // Boxed: the future of every inference would have to be as large as this rare one.
-    Box::pin(run_on(data, async move || {
-        let mut response = run(&shared, &target, account, arrived, None).await;
-        compress(&mut response, accepted.as_ref());
-        response
-    }))
-    .await
+    Box::pin(answer_on(data, shared, account, arrived, encodings))
+        .await
+        .unwrap_or_else(|failure| failure.response(retry_after))
 }
 
 fn open_account(
@@ -103,7 +135,12 @@ fn open_account(
         };
         Trace::begin(tracer, call.headers, &subject)
     });
-    Account::open(version, call.arrived, request_id::given(call.headers).cloned(), trace)
+    Account::open(
+        version,
+        call.arrived,
+        request_id::given(call.headers).map(request_id::detached),
+        trace,
+    )
 }
 
 async fn receive<'a>(
@@ -120,22 +157,34 @@ async fn receive<'a>(
             Form::V2 { header_length: Some(parse_header_length(text.trim())?) }
         }
     };
-    let (body, held) = body.receive(shared.body_limits()).await?;
-    Ok((form, body, held))
+    let (received, held) = body.receive(shared.body_limits()).await?;
+    Ok((form, received, held))
 }
 
-/// Runs something on a data thread and waits for its response.
-async fn run_on<R>(data: &DataThread, run: R) -> Answered
-where
-    R: AsyncFnOnce() -> Response<Answer> + Send + 'static,
-{
-    let (mut answer, answered) = oneshot::channel();
+/// Answers on a data thread.
+///
+/// # Errors
+/// The thread is about to end.
+async fn answer_on(
+    data: &DataThread,
+    shared: &Arc<Shared>,
+    account: Box<Account>,
+    arrived: Arrived,
+    encodings: Encodings,
+) -> Answered {
+    let (mut sender, answered) = oneshot::channel();
+    let shared = shared.clone();
     let work = Box::new(move || -> Pin<Box<dyn Future<Output = ()>>> {
         Box::pin(async move {
+            let response = async {
+                let mut response = answer(&shared, account, arrived, None).await;
+                compress(&mut response, encodings);
+                response
+            };
             tokio::select! {
-                response = run() => drop(answer.send(response)),
+                response = response => drop(sender.send(response)),
                 // The client has gone: the request leaves the queue with its future.
-                () = answer.closed() => {}
+                () = sender.closed() => {}
             }
         })
     });
@@ -143,15 +192,14 @@ where
     answered.await.map_err(|_| Failure::Stopping)
 }
 
-/// Runs a request; the response carries its account.
-async fn run(
+/// Answers where the model is run; the response carries its account.
+async fn answer(
     shared: &Shared,
-    target: &Target<'_>,
     mut account: Box<Account>,
     arrived: Arrived,
     memo: Option<&RefCell<HeaderMemo>>,
 ) -> Response<Answer> {
-    match attempt(shared, target, &mut account, arrived, memo).await {
+    match attempt(shared, &mut account, arrived, memo).await {
         Ok(response) => account.accept(response),
         Err(failure) => account.refuse(&failure, shared.settings.retry_after),
     }
@@ -159,14 +207,13 @@ async fn run(
 
 async fn attempt(
     shared: &Shared,
-    target: &Target<'_>,
     account: &mut Account,
     arrived: Arrived,
     memo: Option<&RefCell<HeaderMemo>>,
 ) -> Answered {
     let limits = Limits { max_json_depth: shared.settings.max_json_depth };
-    let Arrived { body, form, at, mut version } = arrived;
-    let (body, _held) = body.decompressed(shared.body_limits())?;
+    let Arrived { form, received, at, mut version, pinned } = arrived;
+    let (body, _held) = received.decompressed(shared.body_limits())?;
     loop {
         let decoded = form.decode(body.clone(), &version, &limits, memo)?;
         let result = run_decoded(&version, decoded, at, account).await;
@@ -174,7 +221,8 @@ async fn attempt(
             return result;
         }
         // A version that closed between lookup and queue has a successor, or none.
-        let successor = shared.services.active.get(&target.model, target.version.as_deref())?;
+        let number = pinned.then(|| version.number.to_string());
+        let successor = shared.services.active.get(&version.model, number.as_deref())?;
         if Arc::ptr_eq(&successor, &version) {
             return result;
         }
