@@ -78,7 +78,7 @@ impl<'a> RequestBody<'a> {
     ///
     /// # Errors
     /// As [`BodyError`] says.
-    pub async fn read<'l>(self, limits: BodyLimits<'l>) -> Result<Whole<'l>, BodyError> {
+    pub async fn read<'l>(mut self, limits: BodyLimits<'l>) -> Result<Whole<'l>, BodyError> {
         let (received, as_it_came) = self.receive(limits).await?;
         let (bytes, as_it_is_meant) = received.decompressed(limits)?;
         Ok(Whole { bytes, _held: [as_it_came, as_it_is_meant] })
@@ -89,7 +89,7 @@ impl<'a> RequestBody<'a> {
     /// # Errors
     /// As [`BodyError`] says. The head is checked before anything is read.
     pub async fn receive<'l>(
-        mut self,
+        &mut self,
         limits: BodyLimits<'l>,
     ) -> Result<(Received, Hold<'l>), BodyError> {
         let limit = limits.max_bytes;
@@ -169,10 +169,10 @@ impl Received {
     ///
     /// # Errors
     /// It is corrupt, too large once decompressed, or there is no room for it.
-    pub fn decompressed(self, limits: BodyLimits<'_>) -> Result<(Bytes, Hold<'_>), BodyError> {
+    pub fn decompressed<'l>(&self, limits: BodyLimits<'l>) -> Result<(Bytes, Hold<'l>), BodyError> {
         let mut held = limits.inflight.hold();
         let bytes = match self.encoding {
-            None => self.bytes,
+            None => self.bytes.clone(),
             Some(encoding) => encoding.decode(&self.bytes, limits.max_bytes, &mut held)?,
         };
         Ok((bytes, held))
