@@ -11,7 +11,7 @@ use super::proof::{Finding, prove};
 use super::report;
 use super::running::Running;
 use super::sample::Sample;
-use super::shared::{Shared, Start};
+use super::shared::{Queued, Shared, Start};
 use super::slot::Slot;
 use super::verdict::Proof;
 use super::{BatchingSettings, Layout, LayoutChoice, PaddingVerdict, Reply, Request, RequestError};
@@ -131,7 +131,25 @@ impl Batcher {
     /// # Errors
     /// As [`RequestError`] says; one request's fault never fails another of the same batch.
     pub async fn infer(&self, request: Request) -> Result<Reply, RequestError> {
-        self.running.infer(request).await
+        let mut queued = self.queue(request)?;
+        self.reply(&mut queued).await
+    }
+
+    /// Puts a request into the queue; dropping what is returned takes it out again.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer), where it is not even queued.
+    pub fn queue(&self, request: Request) -> Result<Queued<'_>, RequestError> {
+        self.running.shared.submit(request)
+    }
+
+    /// Awaits the answer to a request that was queued here. Apart from [`queue`](Self::queue), so
+    /// that the future need not have room for the request.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    pub async fn reply(&self, queued: &mut Queued<'_>) -> Result<Reply, RequestError> {
+        self.running.reply(queued).await
     }
 
     /// Takes no more requests; those that wait are still answered.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::shared::{Shared, Submitted, Work};
+use super::shared::{Queued, Shared, Work};
 use super::slot::Slot;
 use super::{Reply, RequestError};
 
@@ -99,31 +99,45 @@ enum Next {
 pub(super) async fn drive(
     shared: &Shared,
     pool: &SessionPool,
-    submitted: &mut Submitted<'_>,
+    queued: &mut Queued<'_>,
     too_long: impl Fn(Duration),
 ) -> Result<Reply, RequestError> {
     // Requests that are readable already join the queue, and so the batch.
     tokio::task::yield_now().await;
     let mut granted = None;
     loop {
-        match stretch(shared, pool, submitted, granted.take(), &too_long) {
+        match stretch(shared, pool, queued, granted.take(), &too_long) {
             Next::Answered(result) => return result,
-            Next::Answer => return answer(submitted).await,
+            Next::Answer => return answer(queued).await,
             Next::Yield => tokio::task::yield_now().await,
+            // Boxed, and so is the other: rare waits need not make every request's future large.
             Next::Due(due) => {
                 let look = due.min(Instant::now() + LONGEST_SLEEP);
-                if let Ok(result) = tokio::time::timeout_at(look.into(), answer(submitted)).await {
+                let answered = tokio::time::timeout_at(look.into(), answer(queued));
+                if let Ok(result) = Box::pin(answered).await {
                     return result;
                 }
             }
-            Next::Session => tokio::select! {
-                biased;
-                result = answer(submitted) => return result,
-                // Kept for the stretch that follows at once: given back, it would go to the next
-                // in line, and everybody would queue again without anybody running.
-                permit = pool.permits.acquire() => granted = permit.ok(),
+            Next::Session => match Box::pin(session_or_answer(pool, queued)).await {
+                Either::Answer(result) => return result,
+                Either::Session(permit) => granted = permit,
             },
         }
+    }
+}
+
+enum Either<'a> {
+    Answer(Result<Reply, RequestError>),
+    /// Kept for the stretch that follows at once: given back, it would go to the next in line, and
+    /// everybody would queue again without anybody running.
+    Session(Option<SemaphorePermit<'a>>),
+}
+
+async fn session_or_answer<'a>(pool: &'a SessionPool, queued: &mut Queued<'_>) -> Either<'a> {
+    tokio::select! {
+        biased;
+        result = answer(queued) => Either::Answer(result),
+        permit = pool.permits.acquire() => Either::Session(permit.ok()),
     }
 }
 
@@ -131,11 +145,11 @@ pub(super) async fn drive(
 fn stretch<'a>(
     shared: &Shared,
     pool: &'a SessionPool,
-    submitted: &mut Submitted<'_>,
+    queued: &mut Queued<'_>,
     granted: Option<SemaphorePermit<'a>>,
     too_long: &impl Fn(Duration),
 ) -> Next {
-    if let Some(result) = ready(submitted) {
+    if let Some(result) = ready(queued) {
         return Next::Answered(result);
     }
     if !shared.inline() {
@@ -157,7 +171,7 @@ fn stretch<'a>(
                 }
             }
         }
-        if let Some(result) = ready(submitted) {
+        if let Some(result) = ready(queued) {
             return Next::Answered(result);
         }
     }
@@ -165,8 +179,8 @@ fn stretch<'a>(
 }
 
 /// The answer, where it has come.
-fn ready(submitted: &mut Submitted<'_>) -> Option<Result<Reply, RequestError>> {
-    match submitted.receiver.try_recv() {
+fn ready(queued: &mut Queued<'_>) -> Option<Result<Reply, RequestError>> {
+    match queued.receiver.try_recv() {
         Ok(result) => Some(result),
         Err(TryRecvError::Closed) => Some(Err(RequestError::InstanceFailed)),
         Err(TryRecvError::Empty) => None,
@@ -174,14 +188,16 @@ fn ready(submitted: &mut Submitted<'_>) -> Option<Result<Reply, RequestError>> {
 }
 
 /// Awaits the answer, until the deadline where there is one. Only a deadline needs a timer.
-pub(super) async fn answer(submitted: &mut Submitted<'_>) -> Result<Reply, RequestError> {
-    let receiver = &mut submitted.receiver;
-    let received = match submitted.deadline {
+pub(super) async fn answer(queued: &mut Queued<'_>) -> Result<Reply, RequestError> {
+    let receiver = &mut queued.receiver;
+    let received = match queued.deadline {
         None => receiver.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline.into(), receiver).await {
-            Ok(received) => received,
-            Err(_) => return Err(RequestError::Expired),
-        },
+        Some(deadline) => {
+            match Box::pin(tokio::time::timeout_at(deadline.into(), receiver)).await {
+                Ok(received) => received,
+                Err(_) => return Err(RequestError::Expired),
+            }
+        }
     };
     received.unwrap_or(Err(RequestError::InstanceFailed))
 }

@@ -24,6 +24,8 @@ use crate::telemetry::ModelEvents;
 const INLINE_BOUND: Duration = Duration::from_micros(200);
 /// Rows of the batch that is held against the bound.
 const INLINE_ROWS: usize = 8;
+/// An inline batch is never larger unless configured.
+const LARGEST_INLINE_BATCH: usize = 256;
 /// Each instance holds the weights once more: beyond this many, they are given more threads.
 const MAX_INSTANCES: usize = 8;
 /// A larger batch that does not gain this is not tried larger still.
@@ -59,24 +61,28 @@ pub(super) struct Decided {
 /// # Errors
 /// The engine could not open another session.
 pub(super) fn decide(site: &Site<'_>, mut first: Slot) -> Result<Decided, EngineError> {
+    let time = match site.settings.layout {
+        LayoutChoice::Threads => None,
+        LayoutChoice::Inline | LayoutChoice::Auto => site.time_of_a_run(&mut first),
+    };
     let inline = match site.settings.layout {
         LayoutChoice::Inline => true,
         LayoutChoice::Threads => false,
-        LayoutChoice::Auto => site.is_short(&mut first),
+        LayoutChoice::Auto => time.is_some_and(|time| time <= INLINE_BOUND),
     };
-    let mut decided = if inline { site.inline(first) } else { site.threaded(first) }?;
+    let mut decided = if inline { site.inline(first, time) } else { site.threaded(first) }?;
     site.warm_up(&mut decided.slots);
     Ok(decided)
 }
 
 impl Site<'_> {
-    fn inline(&self, first: Slot) -> Result<Decided, EngineError> {
+    fn inline(&self, first: Slot, time: Option<Duration>) -> Result<Decided, EngineError> {
         let settings = self.settings;
         let layout = Layout {
             inline: true,
             instances: settings.instances.unwrap_or(settings.inline_sessions).max(1),
             threads: first.threads(),
-            max_batch_size: self.largest_batch(),
+            max_batch_size: self.largest_inline_batch(time),
             origin: match settings.layout {
                 LayoutChoice::Inline => "configured",
                 LayoutChoice::Auto | LayoutChoice::Threads => "measured",
@@ -110,12 +116,23 @@ impl Site<'_> {
         }
     }
 
-    /// Whether a run is too short to be worth a thread.
-    fn is_short(&self, slot: &mut Slot) -> bool {
+    /// What a batch of [`INLINE_ROWS`] takes, where it can be measured.
+    fn time_of_a_run(&self, slot: &mut Slot) -> Option<Duration> {
         let rows = self.largest_batch().min(INLINE_ROWS);
-        let load = self.sample.and_then(|sample| Load::new(sample, self.plan, rows));
-        let time = load.and_then(|load| run_time(slot, &load));
-        time.is_some_and(|time| time <= INLINE_BOUND)
+        let load = Load::new(self.sample?, self.plan, rows)?;
+        run_time(slot, &load)
+    }
+
+    /// Rows of an inline batch. All requests of one round over the connections should fit into
+    /// one, as far as the bound allows.
+    fn largest_inline_batch(&self, time: Option<Duration>) -> usize {
+        let largest = self.largest_batch();
+        match (self.plan, self.settings.max_batch_size, time) {
+            (Some(_), None, Some(time)) => {
+                largest.max(rows_within_bound(time, largest.min(INLINE_ROWS)))
+            }
+            _ => largest,
+        }
     }
 
     /// Rows that a batch may have, as far as configuration or a default says.
@@ -281,6 +298,13 @@ impl Site<'_> {
     }
 }
 
+/// Rows of a batch that keeps to [`INLINE_BOUND`] if each takes what it took in a batch of so many
+/// `rows`; a power of two.
+fn rows_within_bound(time: Duration, rows: usize) -> usize {
+    let fitting = INLINE_BOUND.as_secs_f64() / time.as_secs_f64() * rows as f64;
+    1 << (fitting.clamp(1.0, LARGEST_INLINE_BATCH as f64) as usize).ilog2()
+}
+
 /// Ways to divide the cores, most instances first: the session opened at load has one thread and
 /// is of use there.
 fn divisions(cores: usize, instances: Option<usize>, threads: Option<usize>) -> Vec<Division> {
@@ -312,6 +336,20 @@ fn halved(most: usize) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_inline_batch_has_as_many_rows_as_the_bound_allows() {
+        let check = |micros, expected| {
+            assert_eq!(rows_within_bound(Duration::from_micros(micros), 8), expected);
+        };
+        check(0, 256);
+        check(1, 256);
+        check(10, 128);
+        check(12, 128);
+        check(13, 64);
+        check(200, 8);
+        check(5_000, 1);
+    }
 
     #[test]
     fn cores_are_divided_in_halves_and_configuration_wins() {

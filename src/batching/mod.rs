@@ -52,4 +52,5 @@ pub use batcher::{Batcher, SessionOpener};
 pub use layout_cache::kept_layout;
 pub use request::{Reply, Request, RequestError, Timing};
 pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};
+pub use shared::Queued;
 pub use verdict::{PaddingVerdict, Proof, Verdict};

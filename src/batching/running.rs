@@ -12,9 +12,9 @@ use super::inline::{SessionPool, answer, drive};
 use super::instance::{self, Instance};
 use super::layout::Decided;
 use super::report;
-use super::shared::Shared;
+use super::shared::{Queued, Shared};
 use super::slot::Slot;
-use super::{Layout, Reply, Request, RequestError};
+use super::{Layout, Reply, RequestError};
 use crate::engine::EngineError;
 
 /// The drivers of a version.
@@ -72,14 +72,17 @@ impl Running {
         self.moved.get().unwrap_or(&self.layout)
     }
 
-    pub async fn infer(self: &Arc<Running>, request: Request) -> Result<Reply, RequestError> {
-        let mut submitted = self.shared.submit(request)?;
+    pub async fn reply(
+        self: &Arc<Running>,
+        queued: &mut Queued<'_>,
+    ) -> Result<Reply, RequestError> {
         let result = if self.shared.inline() {
-            drive(&self.shared, &self.pool, &mut submitted, |average| self.move_once(average)).await
+            let too_long = |average| self.move_once(average);
+            drive(&self.shared, &self.pool, queued, too_long).await
         } else {
-            answer(&mut submitted).await
+            answer(queued).await
         };
-        submitted.place.settle(&result);
+        queued.place.settle(&result);
         result
     }
 

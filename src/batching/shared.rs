@@ -157,7 +157,7 @@ impl Shared {
     ///
     /// # Errors
     /// The version is closed, the queue is full, or the inputs disagree on their rows.
-    pub fn submit(&self, request: Request) -> Result<Submitted<'_>, RequestError> {
+    pub fn submit(&self, request: Request) -> Result<Queued<'_>, RequestError> {
         debug_assert_eq!(request.inputs.len(), self.signature.inputs.len());
         let admission = match &self.plan {
             Some(plan) => plan.admit(&self.signature, &request)?,
@@ -173,7 +173,7 @@ impl Shared {
         self.events.queue_depth(depth);
         self.work.notify_one();
         let waiting = Place { shared: self, ticket, taken: false };
-        Ok(Submitted { receiver, deadline, place: waiting })
+        Ok(Queued { receiver, deadline, place: waiting })
     }
 
     fn enqueue(
@@ -309,10 +309,10 @@ impl Shared {
 }
 
 /// A request in the queue as the waiting side holds it.
-pub(super) struct Submitted<'a> {
-    pub receiver: oneshot::Receiver<Result<Reply, RequestError>>,
-    pub deadline: Option<Instant>,
-    pub place: Place<'a>,
+pub struct Queued<'a> {
+    pub(super) receiver: oneshot::Receiver<Result<Reply, RequestError>>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) place: Place<'a>,
 }
 
 /// A place in the queue: dropped, it is given up, so that a client that went away leaves nothing

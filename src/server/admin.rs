@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::LocalRuntime;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::LocalSet;
 
 use super::connection;
 use super::listener::Listener;
@@ -31,14 +30,13 @@ struct Admin {
 
 /// Runs the thread until everything is finished (true) or the deadline has come (false).
 pub fn run(
-    runtime: &Runtime,
+    runtime: &LocalRuntime,
     shared: Arc<Shared>,
     listeners: Vec<Listener>,
     data: Vec<DataThread>,
     pulse: &ThreadPulse,
 ) -> bool {
-    let tasks = LocalSet::new();
-    tasks.block_on(runtime, async {
+    runtime.block_on(async {
         let admin = Rc::new(Admin {
             thread: Rc::new(NetworkThread::new(shared, data)),
             accepting: Cell::new(listeners.len()),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use hyper::Response;
-use hyper::header::{CONTENT_ENCODING, HeaderValue, VARY};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
+use hyper::{HeaderMap, Response};
 use smallvec::SmallVec;
 
 use super::inflight::{Hold, InflightFull};
@@ -189,15 +189,33 @@ impl Encoding {
     }
 }
 
+/// Which codings a client takes in a response.
+#[derive(Clone, Copy, Debug)]
+pub enum Encodings {
+    /// It says nothing: a plain body, whoever else asks for the same.
+    Unsaid,
+    /// What it likes best, `None` for a plain body.
+    Best(Option<Encoding>),
+}
+
+impl Encodings {
+    pub fn of(headers: &HeaderMap) -> Encodings {
+        match headers.get(ACCEPT_ENCODING) {
+            None => Encodings::Unsaid,
+            Some(value) => Encodings::Best(value.to_str().ok().and_then(Encoding::of_accept)),
+        }
+    }
+}
+
 /// Compresses a response that is large enough, where the client asks for it and nobody has done
 /// it yet.
-pub fn compress(response: &mut Response<Answer>, accepted: Option<&HeaderValue>) {
-    let Some(accepted) = accepted else { return };
+pub fn compress(response: &mut Response<Answer>, accepted: Encodings) {
+    let Encodings::Best(best) = accepted else { return };
     if response.body().len() < MIN_COMPRESSED_BYTES || response.headers().contains_key(VARY) {
         return;
     }
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(encoding) = accepted.to_str().ok().and_then(Encoding::of_accept) else { return };
+    let Some(encoding) = best else { return };
     // On failure the plain body is as good an answer.
     let Ok(compressed) = encoding.encode(&response.body().parts) else { return };
     response.body_mut().parts = SmallVec::from_iter([compressed]);

@@ -1,22 +1,18 @@
 //! One connection from its first request to its end.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::network::NetworkThread;
 use super::progress::{Command, Patience, Progress};
-use super::response_body::ResponseBody;
 use super::service;
 use super::stream::{Opening, Stream};
 use super::watched::Watched;
@@ -50,7 +46,7 @@ pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) 
     let io = TokioIo::new(Watched::new(stream, progress.clone()));
     let memo = RefCell::new(HeaderMemo::new(limits));
     let shared = Rc::new(Connection { thread, progress: progress.clone(), memo });
-    let service = service_fn(move |request| answer(shared.clone(), request));
+    let service = service_fn(move |request| service::answer(shared.clone(), request));
     // An error ends the connection and concerns its client alone: hyper has answered what can be
     // answered, and what was under way is counted as cancelled.
     if is_http2 {
@@ -92,26 +88,6 @@ async fn follow<C: Future>(
         Poll::Pending
     })
     .await;
-}
-
-async fn answer(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let arrived = connection.progress.request_started();
-    let running = Running(&connection.progress);
-    let response = service::answer(&connection, request, arrived).await;
-    drop(running);
-    Ok(response.map(|answer| ResponseBody::new(answer, connection.progress.clone())))
-}
-
-/// A request whose handler runs: from its first poll until it has answered or was dropped.
-struct Running<'a>(&'a Progress);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.request_answered();
-    }
 }
 
 /// Runs HTTP/2's streams beside their connection.

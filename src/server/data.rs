@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use super::connection;
 use super::network::{Handoff, NetworkThread, Shared, attend};
@@ -16,14 +15,13 @@ use super::pulse::ThreadPulse;
 
 /// Runs the thread until everything is finished (true) or the deadline has come (false).
 pub fn run(
-    runtime: &Runtime,
+    runtime: &LocalRuntime,
     shared: Arc<Shared>,
     handoffs: mpsc::Receiver<Handoff>,
     load: Arc<AtomicUsize>,
     pulse: &ThreadPulse,
 ) -> bool {
-    let tasks = LocalSet::new();
-    tasks.block_on(runtime, async {
+    runtime.block_on(async {
         let thread = Rc::new(NetworkThread::new(shared, Vec::new()));
         let closed = Rc::new(Cell::new(false));
         tokio::task::spawn_local(take(thread.clone(), handoffs, load, closed.clone()));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::inflight::Inflight;
@@ -21,6 +21,10 @@ use crate::telemetry::traces::Tracer;
 /// Connections and requests that may be on their way to one data thread; the admin thread waits
 /// with more.
 const HANDOFFS: usize = 256;
+
+/// Tasks that a thread polls at most before it looks for what became readable: so many that a
+/// round over its connections is not cut in two, and the batch that the round fills with it.
+const TASKS_BETWEEN_EVENTS: u32 = 512;
 
 /// What the server answers with.
 pub struct Services {
@@ -116,40 +120,67 @@ fn start_threads(
         let shared = shared.clone();
         let pulse = ThreadPulse::new(&format!("network-{number}"));
         pulses.push(pulse.clone());
-        let runtime = runtime()?;
-        threads
-            .push(spawn(pulse, move |pulse| data::run(&runtime, shared, received, load, pulse))?);
+        threads.push(spawn(
+            pulse,
+            || Ok(()),
+            move |runtime, (), pulse| data::run(runtime, shared, received, load, pulse),
+        )?);
     }
-    let runtime = runtime()?;
-    let listeners = {
-        let _inside = runtime.enter();
-        bound
-            .into_iter()
-            .map(|(listener, made_here)| Listener::attach(listener, made_here))
-            .collect::<io::Result<Vec<_>>>()?
-    };
     let shared = shared.clone();
     let pulse = ThreadPulse::new("admin");
     pulses.push(pulse.clone());
-    let run = move |pulse: &_| admin::run(&runtime, shared, listeners, data_threads, pulse);
-    threads.push(spawn(pulse, run)?);
+    let attach = move || {
+        let attach = |(listener, made_here)| Listener::attach(listener, made_here);
+        bound.into_iter().map(attach).collect::<io::Result<Vec<_>>>()
+    };
+    threads.push(spawn(pulse, attach, move |runtime, listeners, pulse| {
+        admin::run(runtime, shared, listeners, data_threads, pulse)
+    })?);
     Ok((threads, Pulse::new(pulses)))
 }
 
-/// Runs on a thread that is called as its pulse.
-fn spawn(
+/// Starts a thread that is called as its pulse, with a runtime of its own: `prepare` says, inside
+/// the runtime, whether it can run at all, and `run` does.
+///
+/// # Errors
+/// The system gives no thread or no runtime, or `prepare` failed.
+fn spawn<T>(
     pulse: ThreadPulse,
-    run: impl FnOnce(&ThreadPulse) -> bool + Send + 'static,
+    prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
+    run: impl FnOnce(&LocalRuntime, T, &ThreadPulse) -> bool + Send + 'static,
 ) -> io::Result<JoinHandle<bool>> {
-    std::thread::Builder::new().name(pulse.name().to_owned()).spawn(move || {
-        let finished = run(&pulse);
+    // A runtime for futures that stay on their thread stays there itself.
+    let name = pulse.name().to_owned();
+    let (report, reported) = std::sync::mpsc::sync_channel(1);
+    let body = move || {
+        let prepared = runtime().and_then(|runtime| {
+            let prepared = {
+                let _inside = runtime.enter();
+                prepare()?
+            };
+            Ok((runtime, prepared))
+        });
+        let (ready, outcome) = match prepared {
+            Ok(ready) => (Some(ready), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // The starter waits for it.
+        let _ = report.send(outcome);
+        let finished = ready.is_some_and(|(runtime, prepared)| run(&runtime, prepared, &pulse));
         pulse.end();
         finished
-    })
+    };
+    let thread = std::thread::Builder::new().name(name).spawn(body)?;
+    reported.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
+    Ok(thread)
 }
 
-fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+fn runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(TASKS_BETWEEN_EVENTS)
+        .build_local(LocalOptions::default())
 }
 
 impl ServerHandle {

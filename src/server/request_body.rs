@@ -19,6 +19,11 @@ use super::progress::Progress;
 /// really comes.
 const TRUSTED_LENGTH: usize = 1024 * 1024;
 
+/// A body of up to this many bytes is copied out of its connection's read buffer, so that hyper
+/// reads the next request into the same memory: a new buffer for every request, gone cold by the
+/// time it comes round again, costs more than the copy.
+const DETACHED_BYTES: usize = 4 * 1024;
+
 /// Length of the JSON in front of binary tensors.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
@@ -73,7 +78,7 @@ impl<'a> RequestBody<'a> {
     ///
     /// # Errors
     /// As [`BodyError`] says.
-    pub async fn read<'l>(self, limits: BodyLimits<'l>) -> Result<Whole<'l>, BodyError> {
+    pub async fn read<'l>(mut self, limits: BodyLimits<'l>) -> Result<Whole<'l>, BodyError> {
         let (received, as_it_came) = self.receive(limits).await?;
         let (bytes, as_it_is_meant) = received.decompressed(limits)?;
         Ok(Whole { bytes, _held: [as_it_came, as_it_is_meant] })
@@ -84,7 +89,7 @@ impl<'a> RequestBody<'a> {
     /// # Errors
     /// As [`BodyError`] says. The head is checked before anything is read.
     pub async fn receive<'l>(
-        mut self,
+        &mut self,
         limits: BodyLimits<'l>,
     ) -> Result<(Received, Hold<'l>), BodyError> {
         let limit = limits.max_bytes;
@@ -114,13 +119,14 @@ impl<'a> RequestBody<'a> {
         Ok((Received { bytes, encoding }, held))
     }
 
-    /// Collects the frames. A body in one frame, which is nearly every small one, is not copied.
+    /// Collects the frames. A larger body in one frame is not copied.
     async fn collect(&mut self, limit: usize, held: &mut Hold<'_>) -> Result<Bytes, BodyError> {
         let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
         check_length(first.len(), limit)?;
         held.grow_to(first.len())?;
         if self.ended {
-            return Ok(first);
+            let small = first.len() <= DETACHED_BYTES;
+            return Ok(if small { Bytes::copy_from_slice(&first) } else { first });
         }
         let expected = self.incoming.size_hint().lower().try_into().unwrap_or(usize::MAX);
         let mut whole = BytesMut::with_capacity(first.len() + expected.min(TRUSTED_LENGTH));
@@ -163,10 +169,10 @@ impl Received {
     ///
     /// # Errors
     /// It is corrupt, too large once decompressed, or there is no room for it.
-    pub fn decompressed(self, limits: BodyLimits<'_>) -> Result<(Bytes, Hold<'_>), BodyError> {
+    pub fn decompressed<'l>(&self, limits: BodyLimits<'l>) -> Result<(Bytes, Hold<'l>), BodyError> {
         let mut held = limits.inflight.hold();
         let bytes = match self.encoding {
-            None => self.bytes,
+            None => self.bytes.clone(),
             Some(encoding) => encoding.decode(&self.bytes, limits.max_bytes, &mut held)?,
         };
         Ok((bytes, held))

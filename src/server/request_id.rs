@@ -20,6 +20,11 @@ pub fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(REQUEST_ID).filter(|id| id.len() <= MAX_LENGTH)
 }
 
+/// The same, without the head that it came in.
+pub fn detached(id: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(id.as_bytes()).expect("it is a header's value already")
+}
+
 /// A new one: a counter, behind a word that tells this process from others.
 pub fn made() -> HeaderValue {
     static PROCESS: LazyLock<u32> =

@@ -14,16 +14,6 @@ pub struct Target<'a> {
     pub version: Option<Cow<'a, str>>,
 }
 
-impl Target<'_> {
-    /// The same, without the path it was read from.
-    pub fn into_owned(self) -> Target<'static> {
-        Target {
-            model: Cow::Owned(self.model.into_owned()),
-            version: self.version.map(|version| Cow::Owned(version.into_owned())),
-        }
-    }
-}
-
 /// How a v1 path names a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum V1Version<'a> {

@@ -1,20 +1,24 @@
 //! From a request to its response: route, handler, and what every response has in common.
 
+use std::convert::Infallible;
+use std::rc::Rc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
-use super::compression::compress;
+use super::compression::{Encodings, compress};
 use super::connection::Connection;
-use super::handlers::infer::Protocol;
+use super::handlers::infer::{Protocol, Unaccepted};
 use super::handlers::{health, infer, metadata, repository, v1};
 use super::openapi;
+use super::progress::Progress;
 use super::request_body::RequestBody;
 use super::request_id::{self, REQUEST_ID};
 use super::respond::Failure;
-use super::response_body::Answer;
+use super::response_body::{Answer, ResponseBody};
 use super::router::Route;
 use crate::telemetry::events;
 
@@ -26,38 +30,80 @@ pub struct Call<'a> {
     pub arrived: Instant,
 }
 
-/// Answers one request.
-pub async fn answer(
-    connection: &Connection,
+/// Answers one request. Not an `async fn`, whose future would hold the request twice.
+pub fn answer(
+    connection: Rc<Connection>,
     request: Request<Incoming>,
-    arrived: Instant,
-) -> Response<Answer> {
-    let (head, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, &head.headers, &connection.progress);
-    let call = Call { connection, headers: &head.headers, body, arrived };
-    let answered = match route(head.uri.path(), &head.method) {
-        Err(failure) => Err(failure),
-        Ok(Route::Infer(target)) => infer::infer(call, &target, Protocol::V2).await,
-        // Boxed: the future of every inference would have to be as large as the rarest one's.
-        Ok(other) => Box::pin(answer_other(call, other)).await,
-    };
-    let thread = &connection.thread;
-    let retry_after = thread.shared.settings.retry_after;
-    let mut response = answered.unwrap_or_else(|failure| {
-        let mut response = failure.response(retry_after);
-        let id = request_id::given(&head.headers).cloned().unwrap_or_else(request_id::made);
-        // A probe that asks too early was answered, not refused.
-        if !matches!(failure, Failure::NotReady) {
-            events::http_refused(&request_id::text(&id), response.status().as_u16(), &failure);
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+    let (mut head, incoming) = request.into_parts();
+    async move {
+        let progress = &connection.progress;
+        let arrived = progress.request_started();
+        let running = Running(progress);
+        let encodings = Encodings::of(&head.headers);
+        let http1 = head.version < Version::HTTP_2;
+        let answered = attempt(&connection, &mut head, incoming, arrived).await;
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(failure) => refuse(&connection, &head.headers, &failure),
+        };
+        compress(&mut response, encodings);
+        if connection.thread.is_closing() && http1 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.headers_mut().insert(REQUEST_ID, id);
-        response
-    });
-    compress(&mut response, head.headers.get(ACCEPT_ENCODING));
-    if thread.is_closing() && head.version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        drop(running);
+        Ok(response.map(|answer| ResponseBody::new(answer, progress.clone())))
     }
+}
+
+/// A request whose handler runs: from its first poll until it has answered or was dropped.
+struct Running<'a>(&'a Progress);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.request_answered();
+    }
+}
+
+fn refuse(connection: &Connection, headers: &HeaderMap, failure: &Failure) -> Response<Answer> {
+    let mut response = failure.response(connection.thread.shared.settings.retry_after);
+    let id = request_id::given(headers).cloned().unwrap_or_else(request_id::made);
+    // A probe that asks too early was answered, not refused.
+    if !matches!(failure, Failure::NotReady) {
+        events::http_refused(&request_id::text(&id), response.status().as_u16(), failure);
+    }
+    response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Answers, or says why not. The head is still there in that case.
+async fn attempt(
+    connection: &Connection,
+    head: &mut Parts,
+    incoming: Incoming,
+    arrived: Instant,
+) -> Result<Response<Answer>, Failure> {
+    let accepted = {
+        let body = RequestBody::new(incoming, &head.headers, &connection.progress);
+        let mut call = Call { connection, headers: &head.headers, body, arrived };
+        match route(head.uri.path(), &head.method)? {
+            Route::Infer(target) => {
+                let shared = &connection.thread.shared;
+                infer::accept(shared, &mut call, &target, Protocol::V2).await
+            }
+            // Boxed: the future of every inference would have to be as large as the rarest one's.
+            other => return Box::pin(answer_other(call, other)).await,
+        }
+    };
+    let inference = match accepted {
+        Ok(inference) => inference,
+        Err(Unaccepted::Answered(response)) => return Ok(*response),
+        Err(Unaccepted::Failed(failure)) => return Err(failure),
+    };
+    // The head lies in the connection's read buffer, which hyper uses again only where nobody
+    // holds any of it.
+    *head = Request::new(()).into_parts().0;
+    Ok(inference.answer(connection).await)
 }
 
 fn route<'a>(path: &'a str, method: &Method) -> Result<Route<'a>, Failure> {

@@ -19,7 +19,8 @@ fn a_short_run_stays_inline_on_the_one_session_that_load_opened() {
     let batcher = start(&model, &BatchingSettings::standard());
     let layout = batcher.layout();
     assert!(layout.inline);
-    assert_eq!((layout.instances, layout.max_batch_size, layout.origin), (1, 32, "measured"));
+    assert_eq!((layout.instances, layout.origin), (1, "measured"));
+    assert!(layout.max_batch_size >= 32, "{layout:?}");
     assert_eq!(model.opened.load(Ordering::SeqCst), 1);
 }
 

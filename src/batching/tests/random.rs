@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batching::plan::Plan;
-use crate::batching::shared::{Shared, Start, Submitted, Work};
+use crate::batching::shared::{Queued, Shared, Start, Work};
 use crate::batching::slot::Slot;
 
 const MAX_ROWS: usize = 4;
@@ -51,7 +51,7 @@ struct Asked<'a> {
     width: usize,
     late: bool,
     bad: bool,
-    submitted: Submitted<'a>,
+    submitted: Queued<'a>,
 }
 
 /// The width and all values of each run.

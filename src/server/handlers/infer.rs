@@ -10,8 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header::ACCEPT_ENCODING;
-use hyper::{HeaderMap, Response};
+use hyper::Response;
 use tokio::sync::oneshot;
 
 use super::form::{Decoded, Form};
@@ -19,10 +18,11 @@ use crate::batching::RequestError;
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::{HeaderMemo, Limits, parse_header_length};
 use crate::server::account::Account;
-use crate::server::compression::compress;
+use crate::server::compression::{Encodings, compress};
+use crate::server::connection::Connection;
 use crate::server::inflight::Hold;
 use crate::server::network::{DataThread, Handoff, Shared};
-use crate::server::request_body::{HEADER_LENGTH, Received, RequestBody};
+use crate::server::request_body::{HEADER_LENGTH, Received};
 use crate::server::request_id;
 use crate::server::respond::Failure;
 use crate::server::response_body::Answer;
@@ -49,43 +49,91 @@ impl Protocol {
     }
 }
 
-/// A request whose body is there.
-struct Arrived {
-    body: Received,
+/// A request that has found its version, and whose body is there. It holds nothing of the head
+/// that it came with.
+pub struct Inference<'a> {
+    run: Run,
+    encodings: Encodings,
+    /// On the body's memory, until there is an answer.
+    held: Hold<'a>,
+}
+
+/// Why a request is not run.
+pub enum Unaccepted {
+    /// It has no version.
+    Failed(Failure),
+    /// Its body was not taken, which is on its version's account.
+    Answered(Box<Response<Answer>>),
+}
+
+/// What is run, on whichever thread that is.
+struct Run {
+    account: Box<Account>,
     form: Form,
-    at: Instant,
+    body: Received,
+    arrived: Instant,
     /// The version that was asked for, or that answered for its model when the request came.
     version: Arc<ActiveVersion>,
+    /// Whether it was asked for by its number.
+    pinned: bool,
 }
 
 /// Answers a request to a model, whatever comes of it once the model is found.
 ///
 /// # Errors
 /// There is no such model or version, or it does not serve.
-pub async fn infer(call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> Answered {
-    let thread = &call.connection.thread;
-    let shared = &thread.shared;
-    let version = shared.services.active.get(&target.model, target.version.as_deref())?;
-    let account = open_account(shared, &version, &call, protocol);
-    // Held until there is an answer, on whichever thread that is made.
-    let (form, body, _held) = match receive(shared, call.headers, call.body, protocol).await {
-        Ok(received) => received,
-        Err(failure) => return Ok(account.refuse(&failure, shared.settings.retry_after)),
-    };
-    let arrived = Arrived { body, form, at: call.arrived, version };
-    let Some(data) = thread.idlest_data_thread() else {
-        return Ok(run(shared, target, account, arrived, Some(&call.connection.memo)).await);
-    };
-    let accepted = call.headers.get(ACCEPT_ENCODING).cloned();
-    let shared = shared.clone();
-    let target = target.clone().into_owned();
-    // Boxed: the future of every inference would have to be as large as this rare one.
-    Box::pin(run_on(data, async move || {
-        let mut response = run(&shared, &target, account, arrived, None).await;
-        compress(&mut response, accepted.as_ref());
-        response
-    }))
-    .await
+pub async fn infer(mut call: Call<'_>, target: &Target<'_>, protocol: Protocol) -> Answered {
+    let connection = call.connection;
+    match accept(&connection.thread.shared, &mut call, target, protocol).await {
+        Ok(inference) => Ok(inference.answer(connection).await),
+        Err(Unaccepted::Answered(response)) => Ok(*response),
+        Err(Unaccepted::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Finds the version and reads the body: all that a request's head is needed for.
+///
+/// # Errors
+/// There is no such model or version, or it does not serve, or the body was not taken.
+pub async fn accept<'a>(
+    shared: &'a Shared,
+    call: &mut Call<'_>,
+    target: &Target<'_>,
+    protocol: Protocol,
+) -> Result<Inference<'a>, Unaccepted> {
+    let version = shared.services.active.get(&target.model, target.version.as_deref());
+    let version = version.map_err(|error| Unaccepted::Failed(error.into()))?;
+    let account = open_account(shared, &version, call, protocol);
+    let encodings = Encodings::of(call.headers);
+    match receive(shared, call, protocol).await {
+        Ok((form, body, held)) => {
+            let pinned = target.version.is_some();
+            let run = Run { account, form, body, arrived: call.arrived, version, pinned };
+            Ok(Inference { run, encodings, held })
+        }
+        Err(failure) => {
+            let response = account.refuse(&failure, shared.settings.retry_after);
+            Err(Unaccepted::Answered(Box::new(response)))
+        }
+    }
+}
+
+impl Inference<'_> {
+    /// Not an `async fn`, whose future would hold what it was given twice.
+    pub fn answer(self, connection: &Connection) -> impl Future<Output = Response<Answer>> {
+        let Inference { run, encodings, held } = self;
+        async move {
+            let shared = &connection.thread.shared;
+            let _held = held;
+            let Some(data) = connection.thread.idlest_data_thread() else {
+                return run.answer(shared, Some(&connection.memo)).await;
+            };
+            // Boxed: the future of every inference would have to be as large as this rare one.
+            Box::pin(run.answer_on(data, shared, encodings))
+                .await
+                .unwrap_or_else(|failure| failure.response(shared.settings.retry_after))
+        }
+    }
 }
 
 fn open_account(
@@ -103,16 +151,20 @@ fn open_account(
         };
         Trace::begin(tracer, call.headers, &subject)
     });
-    Account::open(version, call.arrived, request_id::given(call.headers).cloned(), trace)
+    Account::open(
+        version,
+        call.arrived,
+        request_id::given(call.headers).map(request_id::detached),
+        trace,
+    )
 }
 
 async fn receive<'a>(
     shared: &'a Shared,
-    headers: &HeaderMap,
-    body: RequestBody<'_>,
+    call: &mut Call<'_>,
     protocol: Protocol,
 ) -> Result<(Form, Received, Hold<'a>), Failure> {
-    let form = match (protocol, headers.get(HEADER_LENGTH)) {
+    let form = match (protocol, call.headers.get(HEADER_LENGTH)) {
         (Protocol::V1, _) => Form::V1,
         (Protocol::V2, None) => Form::V2 { header_length: None },
         (Protocol::V2, Some(value)) => {
@@ -120,78 +172,82 @@ async fn receive<'a>(
             Form::V2 { header_length: Some(parse_header_length(text.trim())?) }
         }
     };
-    let (body, held) = body.receive(shared.body_limits()).await?;
+    let (body, held) = call.body.receive(shared.body_limits()).await?;
     Ok((form, body, held))
 }
 
-/// Runs something on a data thread and waits for its response.
-async fn run_on<R>(data: &DataThread, run: R) -> Answered
-where
-    R: AsyncFnOnce() -> Response<Answer> + Send + 'static,
-{
-    let (mut answer, answered) = oneshot::channel();
-    let work = Box::new(move || -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(async move {
-            tokio::select! {
-                response = run() => drop(answer.send(response)),
-                // The client has gone: the request leaves the queue with its future.
-                () = answer.closed() => {}
+impl Run {
+    /// Answers on a data thread.
+    ///
+    /// # Errors
+    /// The thread is about to end.
+    async fn answer_on(
+        self,
+        data: &DataThread,
+        shared: &Arc<Shared>,
+        encodings: Encodings,
+    ) -> Answered {
+        let (mut sender, answered) = oneshot::channel();
+        let shared = shared.clone();
+        let work = Box::new(move || -> Pin<Box<dyn Future<Output = ()>>> {
+            Box::pin(async move {
+                let response = async {
+                    let mut response = self.answer(&shared, None).await;
+                    compress(&mut response, encodings);
+                    response
+                };
+                tokio::select! {
+                    response = response => drop(sender.send(response)),
+                    // The client has gone: the request leaves the queue with its future.
+                    () = sender.closed() => {}
+                }
+            })
+        });
+        data.handoffs.send(Handoff::Work(work)).await.map_err(|_| Failure::Stopping)?;
+        answered.await.map_err(|_| Failure::Stopping)
+    }
+
+    /// Answers on this thread; the response carries the account.
+    async fn answer(
+        mut self,
+        shared: &Shared,
+        memo: Option<&RefCell<HeaderMemo>>,
+    ) -> Response<Answer> {
+        match self.attempt(shared, memo).await {
+            Ok(response) => self.account.accept(response),
+            Err(failure) => self.account.refuse(&failure, shared.settings.retry_after),
+        }
+    }
+
+    async fn attempt(&mut self, shared: &Shared, memo: Option<&RefCell<HeaderMemo>>) -> Answered {
+        let limits = Limits { max_json_depth: shared.settings.max_json_depth };
+        let (body, _held) = self.body.decompressed(shared.body_limits())?;
+        loop {
+            let mut decoded = self.form.decode(body.clone(), &self.version, &limits, memo)?;
+            let result = self.attempt_decoded(&mut decoded).await;
+            if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
+                return result;
             }
-        })
-    });
-    data.handoffs.send(Handoff::Work(work)).await.map_err(|_| Failure::Stopping)?;
-    answered.await.map_err(|_| Failure::Stopping)
-}
-
-/// Runs a request; the response carries its account.
-async fn run(
-    shared: &Shared,
-    target: &Target<'_>,
-    mut account: Box<Account>,
-    arrived: Arrived,
-    memo: Option<&RefCell<HeaderMemo>>,
-) -> Response<Answer> {
-    match attempt(shared, target, &mut account, arrived, memo).await {
-        Ok(response) => account.accept(response),
-        Err(failure) => account.refuse(&failure, shared.settings.retry_after),
-    }
-}
-
-async fn attempt(
-    shared: &Shared,
-    target: &Target<'_>,
-    account: &mut Account,
-    arrived: Arrived,
-    memo: Option<&RefCell<HeaderMemo>>,
-) -> Answered {
-    let limits = Limits { max_json_depth: shared.settings.max_json_depth };
-    let Arrived { body, form, at, mut version } = arrived;
-    let (body, _held) = body.decompressed(shared.body_limits())?;
-    loop {
-        let decoded = form.decode(body.clone(), &version, &limits, memo)?;
-        let result = run_decoded(&version, decoded, at, account).await;
-        if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
-            return result;
+            // A version that closed between lookup and queue has a successor, or none.
+            let number = self.pinned.then(|| self.version.number.to_string());
+            let active = &shared.services.active;
+            let successor = active.get(&self.version.model, number.as_deref())?;
+            if Arc::ptr_eq(&successor, &self.version) {
+                return result;
+            }
+            self.account.moved_to(&successor);
+            self.version = successor;
         }
-        // A version that closed between lookup and queue has a successor, or none.
-        let successor = shared.services.active.get(&target.model, target.version.as_deref())?;
-        if Arc::ptr_eq(&successor, &version) {
-            return result;
-        }
-        account.moved_to(&successor);
-        version = successor;
     }
-}
 
-async fn run_decoded(
-    version: &ActiveVersion,
-    mut decoded: Decoded,
-    arrived: Instant,
-    account: &mut Account,
-) -> Answered {
-    let request = decoded.take_request(version, arrived)?;
-    let outputs = request.outputs.clone();
-    let reply = version.batcher.infer(request).await?;
-    account.replied(&reply.timing);
-    decoded.encode(version, &outputs, reply)
+    async fn attempt_decoded(&mut self, decoded: &mut Decoded) -> Answered {
+        let batcher = &self.version.batcher;
+        let (outputs, mut queued) = {
+            let request = decoded.take_request(&self.version, self.arrived)?;
+            (request.outputs.clone(), batcher.queue(request)?)
+        };
+        let reply = batcher.reply(&mut queued).await?;
+        self.account.replied(&reply.timing);
+        decoded.encode(&self.version, &outputs, reply)
+    }
 }
