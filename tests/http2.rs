@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use onnxd::batching::LayoutChoice;
+
 use crate::support::client::PATIENCE;
 use crate::support::models::{Behaviour, Model};
 use crate::support::server::TestServer;
@@ -102,6 +104,32 @@ fn failures_are_the_same() {
             output(&send(&client, "POST", "/v2/models/double/infer", body(3)).await)[0],
             6.0
         );
+    });
+}
+
+#[test]
+fn probes_answer_beside_a_model_that_holds_its_network_thread() {
+    let mut model = Model::new("double", Behaviour::Double);
+    model.layout = LayoutChoice::Inline;
+    let gate = model.gate.clone();
+    let server = TestServer::start(vec![model], |_| {});
+    gate.close();
+    run(async {
+        let (client, connection) = connect(&server).await;
+        tokio::spawn(connection);
+        let inference = tokio::spawn({
+            let client = client.clone();
+            async move { send(&client, "POST", "/v2/models/double/infer", body(3)).await }
+        });
+        let held = gate.clone();
+        let held = tokio::task::spawn_blocking(move || held.wait_for_run());
+        held.await.expect("it waits for the run alone");
+        for path in ["/v2/health/ready", "/metrics", "/v2/models/double/stats"] {
+            assert_eq!(send(&client, "GET", path, Vec::new()).await.status(), 200, "{path}");
+        }
+        assert!(!inference.is_finished());
+        gate.open();
+        assert_eq!(output(&inference.await.expect("no client panics")), json!([6.0, 2.0]));
     });
 }
 
