@@ -140,11 +140,16 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
 #[test]
 fn what_needs_a_restart_is_said() {
     let served = Served::start();
-    let text = configuration(served.repository.text(), "[server]\nmax_connections = 7\n");
-    served.home.write("onnxd.toml", text);
-    served.reload();
-    let log = served.daemon.log();
-    assert!(log.contains("[server] has changed and needs a restart"), "{log}");
+    for (text, section) in [
+        ("[server]\nmax_connections = 7\n", "[server]"),
+        ("[loading]\nretries = 2\n", "loading.retries and its delays"),
+        ("[shutdown]\ngrace = \"1s\"\n", "[shutdown]"),
+    ] {
+        served.home.write("onnxd.toml", configuration(served.repository.text(), text));
+        served.reload();
+        let log = served.daemon.log();
+        assert!(log.contains(&format!("{section} has changed and needs a restart")), "{log}");
+    }
     served.assert_first_serves();
 }
 

@@ -61,9 +61,11 @@ impl Reload {
 
 /// Sections that are read once, when the daemon starts.
 fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let loading = |settings: &Settings| (settings.loading.threads, settings.loading.retry);
     let sections = [
         ("[server]", old.server != new.server),
         ("[engine]", old.engine != new.engine),
+        ("loading.threads or loading.retries and its delays", loading(old) != loading(new)),
         ("[shutdown]", old.shutdown != new.shutdown),
         ("[traces]", old.traces != new.traces),
         ("logging.format", old.logging.format != new.logging.format),
