@@ -18,6 +18,8 @@ pub(super) struct Circumstances {
     pub model: String,
     pub engine: String,
     pub engine_version: String,
+    /// As settings spell it, such as `cpu` or `cuda:0`.
+    pub device: String,
     pub cores: usize,
     /// What configuration fixes, as text: 0 where it leaves the choice.
     pub wanted_instances: usize,
@@ -109,6 +111,7 @@ mod tests {
             model: "sha256:1".to_owned(),
             engine: "scripted".to_owned(),
             engine_version: "1".to_owned(),
+            device: "cpu".to_owned(),
             cores: 2,
             wanted_instances: 0,
             wanted_threads: 0,
@@ -131,8 +134,12 @@ mod tests {
         let cached = Layout { origin: "cached", ..layout };
         assert_eq!(kept_layout(&path).as_ref(), Some(&cached));
         assert_eq!(read(&path, &circumstances()), Ok(Some(cached)));
-        let other = Circumstances { cores: 4, ..circumstances() };
-        assert_eq!(read(&path, &other), Ok(None));
+        for other in [
+            Circumstances { cores: 4, ..circumstances() },
+            Circumstances { device: "cuda:0".to_owned(), ..circumstances() },
+        ] {
+            assert_eq!(read(&path, &other), Ok(None), "{other:?}");
+        }
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1);
     }
 
