@@ -13,7 +13,7 @@ use super::Layout;
 /// What a measurement depends on: where any of it changes, the measurement is made again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Circumstances {
+pub struct Circumstances {
     /// What tells the model file from any other.
     pub model: String,
     pub engine: String,
@@ -36,6 +36,13 @@ struct Chosen {
     max_batch_size: usize,
 }
 
+impl From<Chosen> for Layout {
+    fn from(chosen: Chosen) -> Layout {
+        let Chosen { instances, threads, max_batch_size } = chosen;
+        Layout { inline: false, instances, threads, max_batch_size, origin: "cached" }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CacheFile {
@@ -46,12 +53,11 @@ struct CacheFile {
 /// No cached number beyond this is believed.
 const MAX_BELIEVED: usize = 4096;
 
-/// The layout that is kept at `path`, whatever it was measured for: to be shown, not to be used.
+/// The layout that is kept at `path`, and what it was measured for: to be shown, not to be used.
 /// `None` where there is none that can be read.
-pub fn kept_layout(path: &Path) -> Option<Layout> {
+pub fn kept_layout(path: &Path) -> Option<(Layout, Circumstances)> {
     let file: CacheFile = toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-    let Chosen { instances, threads, max_batch_size } = file.layout;
-    Some(Layout { inline: false, instances, threads, max_batch_size, origin: "cached" })
+    Some((file.layout.into(), file.measured_for))
 }
 
 /// The layout that was measured in the same circumstances; `None` where there is none yet.
@@ -74,7 +80,7 @@ pub(super) fn read(path: &Path, circumstances: &Circumstances) -> Result<Option<
     if ![instances, threads, max_batch_size].into_iter().all(believed) {
         return Err(format!("its numbers must be from 1 to {MAX_BELIEVED}"));
     }
-    Ok(Some(Layout { inline: false, instances, threads, max_batch_size, origin: "cached" }))
+    Ok(Some(file.layout.into()))
 }
 
 /// Keeps a layout: the file is replaced whole or not at all.
@@ -132,7 +138,7 @@ mod tests {
         let layout = measured();
         write(&path, &circumstances(), &layout).expect("written");
         let cached = Layout { origin: "cached", ..layout };
-        assert_eq!(kept_layout(&path).as_ref(), Some(&cached));
+        assert_eq!(kept_layout(&path), Some((cached.clone(), circumstances())));
         assert_eq!(read(&path, &circumstances()), Ok(Some(cached)));
         for other in [
             Circumstances { cores: 4, ..circumstances() },
