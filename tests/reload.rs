@@ -140,12 +140,29 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
 #[test]
 fn what_needs_a_restart_is_said() {
     let served = Served::start();
-    let text = configuration(served.repository.text(), "[server]\nmax_connections = 7\n");
-    served.home.write("onnxd.toml", text);
-    served.reload();
-    let log = served.daemon.log();
-    assert!(log.contains("[server] has changed and needs a restart"), "{log}");
-    served.assert_first_serves();
+    let rows = [
+        ("[server]\nmax_connections = 7\n", "[server]"),
+        ("[loading]\nthreads = 3\n", "loading.threads"),
+        ("[loading]\nretries = 2\n", "loading.retries"),
+        ("[loading]\nretry_delay = \"2s\"\n", "loading.retry_delay"),
+        ("[loading]\nretry_delay_max = \"2min\"\n", "loading.retry_delay_max"),
+        ("[shutdown]\ngrace = \"3s\"\n", "[shutdown]"),
+    ];
+    for (text, section) in rows {
+        // From what is in force without it.
+        served.home.write("onnxd.toml", configuration(served.repository.text(), ""));
+        served.reload();
+        let said = |served: &Served| {
+            let log = served.daemon.log();
+            let expected = format!("{section} has changed and needs a restart");
+            log.lines().filter(|line| line.contains(&expected)).count()
+        };
+        let before = said(&served);
+        served.home.write("onnxd.toml", configuration(served.repository.text(), text));
+        served.reload();
+        assert_eq!(said(&served), before + 1, "{text}: {}", served.daemon.log());
+        served.assert_first_serves();
+    }
 }
 
 #[test]
