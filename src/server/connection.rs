@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::handlers::asked::Memo;
 use super::network::NetworkThread;
-use super::progress::{Command, Patience, Progress};
+use super::progress::{Command, Patience, Progress, Wire};
 use super::service;
 use super::stream::{Opening, Stream};
 use super::watched::Watched;
@@ -39,10 +39,9 @@ pub struct Connection {
 pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) {
     let settings = &thread.shared.settings;
     let limits = Limits { max_json_depth: settings.max_json_depth };
-    let is_http2 = opening == Opening::Http2;
-    let header = (!is_http2).then_some(settings.header_timeout);
-    let patience = Patience { header, idle: settings.idle_timeout };
-    let progress = Rc::new(Progress::new(Instant::now()));
+    let wire = if opening == Opening::Http2 { Wire::Http2 } else { Wire::Http1 };
+    let patience = Patience { header: settings.header_timeout, idle: settings.idle_timeout };
+    let progress = Rc::new(Progress::new(wire, Instant::now()));
     let _watch = thread.watch(progress.clone(), patience);
     let io = TokioIo::new(Watched::new(stream, progress.clone()));
     let memo = RefCell::new(Memo::new(limits));
@@ -50,7 +49,7 @@ pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) 
     let service = service_fn(move |request| service::answer(shared.clone(), request));
     // An error ends the connection and concerns its client alone: hyper has answered what can be
     // answered, and what was under way is counted as cancelled.
-    if is_http2 {
+    if wire == Wire::Http2 {
         let mut builder = http2::Builder::new(OnThisThread);
         builder
             .timer(TokioTimer::new())

@@ -58,6 +58,7 @@ pub fn onnxruntime_library() -> &'static Path {
         if let Some(named) = std::env::var_os("ORT_DYLIB_PATH") {
             return PathBuf::from(named);
         }
+        debian::python();
         let root = Some(python::root().join("target/onnxruntime"));
         install_library(&InstallOptions { root, ..InstallOptions::default() })
             .unwrap_or_else(|error| panic!("ONNX Runtime is needed by this test: {error:#}"))

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Ending;
 use super::output::{print, print_json};
+use super::{Ending, misplaced};
 use crate::batching::{BatchingSettings, Circumstances, Layout, kept_layout};
 use crate::cli::InspectArguments;
 use crate::config::{model_settings, standard_model_settings};
@@ -117,7 +117,7 @@ fn kept(model: &Path, batching: &BatchingSettings) -> Option<KeptLayout> {
 
 /// The model's file, of the highest version in a folder, and its settings.
 fn find(path: &Path) -> Result<(PathBuf, ModelSettings)> {
-    let place = place_model(Some("model"), path)?;
+    let place = place_model(Some("model"), path).map_err(|error| misplaced("MODEL", &error))?;
     let settings = model_settings(path, &standard_model_settings())?;
     let files = read_model(&place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
     let newest = files.versions.last().context("a model that was read has a version")?;
