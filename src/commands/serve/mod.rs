@@ -248,8 +248,14 @@ impl Life {
                 SignalEvent::Stop(signal) => return signal,
                 SignalEvent::Reload => {
                     self.tell(self.service_manager.reloading());
-                    let status = self.reload.run(&self.manager).await;
-                    self.tell(self.service_manager.ready(&status));
+                    tokio::select! {
+                        biased;
+                        // The models of a reload may load for minutes: a stop does not wait.
+                        signal = signals.next_stop() => return signal,
+                        status = self.reload.run(&self.manager) => {
+                            self.tell(self.service_manager.ready(&status));
+                        }
+                    }
                 }
             }
         }
