@@ -77,7 +77,11 @@ pub(super) fn serve(overrides: Overrides) -> anyhow::Result<Ending> {
         .enable_all()
         .build()
         .context("no runtime for the main thread")?;
-    runtime.block_on(run(overrides, settings, inheritance, log))
+    let ending = runtime.block_on(run(overrides, settings, inheritance, log));
+    // What joins the network threads may still wait for one that a run holds up, beyond deadline
+    // and second signal: dropping the runtime would wait with it.
+    runtime.shutdown_background();
+    ending
 }
 
 async fn run(
