@@ -165,6 +165,38 @@ fn what_needs_a_restart_is_said() {
     }
 }
 
+/// Warm-up of [`graphs::affine`], a few milliseconds for each run.
+fn warm_up(runs: usize) -> String {
+    format!("[[warm_up]]\nbatch_size = 65536\ncount = {runs}\n")
+}
+
+#[test]
+fn a_reload_that_is_asked_for_while_the_first_models_load_happens_after() {
+    let repository = Repository::new();
+    repository.model("slow", &graphs::affine(), &warm_up(300));
+    let home = Repository::new();
+    let path = home.write("onnxd.toml", configuration(repository.text(), ""));
+    let path = path.to_str().expect("a UTF-8 path");
+    let daemon = Daemon::spawn(&["--config", path, "--engine", "tract"]);
+    daemon.signal("HUP");
+    daemon.await_metric("onnxd_reloads_total", &[("outcome", "ok")], 1.0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_a_reload_loads() {
+    let served = Served::start();
+    // Hours of it.
+    served.repository.model("slow", &graphs::affine(), &warm_up(10_000).repeat(900));
+    served.daemon.signal("HUP");
+    let begin = Instant::now();
+    while served.status("/v2/models/slow/ready") == 404 {
+        assert!(begin.elapsed() < PATIENCE, "it is not known:\n{}", served.daemon.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    served.daemon.signal("TERM");
+    assert_eq!(served.daemon.wait().code(), Some(0));
+}
+
 #[test]
 fn no_request_is_lost_while_versions_change() {
     let served = Served::start();
