@@ -243,6 +243,32 @@ fn types_and_encodings_that_are_not_known_are_refused() {
 }
 
 #[test]
+fn a_request_says_once_which_host_it_is_for() {
+    let server = double();
+    let mut client = server.client();
+    for (version, hosts, status) in [
+        ("1.1", "", 400),
+        ("1.1", "host: a\r\nhost: b\r\n", 400),
+        ("1.1", "host: a\r\n", 200),
+        ("1.0", "host: a\r\nhost: a\r\nconnection: keep-alive\r\n", 400),
+        ("1.0", "connection: keep-alive\r\n", 200),
+    ] {
+        let body = request(&[1.0, 2.0]);
+        let length = body.len();
+        let head = format!("POST {INFER} HTTP/{version}\r\n{hosts}content-length: {length}");
+        client.send(format!("{head}\r\n\r\n{body}").as_bytes());
+        let response = client.receive();
+        assert_eq!(response.status, status, "HTTP/{version} {hosts:?}: {}", response.text());
+        if status == 400 {
+            let error = response.error();
+            assert!(error.starts_with("expected one Host header, got "), "{error}");
+            // A refused body is not read, so the connection ends with its answer.
+            client = server.client();
+        }
+    }
+}
+
+#[test]
 fn what_is_no_http_is_refused() {
     let server = double();
     let mut client = server.client();

@@ -133,6 +133,23 @@ fn a_head_that_does_not_end_is_cut_off() {
 }
 
 #[test]
+fn an_empty_line_behind_a_body_begins_no_request() {
+    let models = vec![Model::new("held", Behaviour::Double)];
+    let server = TestServer::start(models, |settings| {
+        settings.header_timeout = Duration::from_millis(500);
+        settings.network_threads = 1;
+    });
+    let mut client = server.client();
+    assert_eq!(client.post(INFER, &[], BODY.as_bytes()).status, 200);
+    client.send(b"\r\n");
+    // Who begins a request after that, on the same thread, and does not end it tells the time.
+    let mut later = server.client();
+    later.send(b"POST /v2/models/held/infer HTTP/1.1\r\nhost");
+    later.expect_end();
+    assert_eq!(client.post(INFER, &[], BODY.as_bytes()).status, 200);
+}
+
+#[test]
 fn a_body_that_does_not_come_is_given_up() {
     let server = hasty();
     let mut client = server.client();

@@ -11,12 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::handlers::asked::Memo;
 use super::network::NetworkThread;
 use super::progress::{Command, Patience, Progress, Wire};
 use super::service;
 use super::stream::{Opening, Stream};
 use super::watched::Watched;
-use crate::protocol::{HeaderMemo, Limits};
+use crate::protocol::Limits;
 
 /// Requests at once on one HTTP/2 connection: as many as its peers usually grant.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -31,7 +32,7 @@ pub struct Connection {
     pub thread: Rc<NetworkThread>,
     pub progress: Rc<Progress>,
     /// A client mostly repeats itself.
-    pub memo: RefCell<HeaderMemo>,
+    pub memo: RefCell<Memo>,
 }
 
 /// Serves a connection until either side ends it.
@@ -43,7 +44,7 @@ pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) 
     let progress = Rc::new(Progress::new(wire, Instant::now()));
     let _watch = thread.watch(progress.clone(), patience);
     let io = TokioIo::new(Watched::new(stream, progress.clone()));
-    let memo = RefCell::new(HeaderMemo::new(limits));
+    let memo = RefCell::new(Memo::new(limits));
     let shared = Rc::new(Connection { thread, progress: progress.clone(), memo });
     let service = service_fn(move |request| service::answer(shared.clone(), request));
     // An error ends the connection and concerns its client alone: hyper has answered what can be

@@ -8,10 +8,10 @@
 //! Reading order: `settings`, `handle` (start, stop, threads), `pulse` (do the threads live),
 //! `listener` (sockets), `admin` (permits, who serves what), `data`, `network` (what a thread
 //! holds), `stream` and `watched` (the socket), `progress` (does it move; limits), `connection`,
-//! `service` (what every response has in common), `router` (a match on path segments), `handlers`,
-//! `request_body`, `inflight` (what bodies take together), `response_body`, `account` (each request
-//! counted once), `request_id`, `trace`, `respond` (error to status, the one place),
-//! `compression`, `openapi`.
+//! `service` (what every response has in common), `host` (one to a request), `router` (a match on
+//! path segments), `handlers`, `request_body`, `inflight` (what bodies take together),
+//! `response_body`, `account` (each request counted once), `request_id`, `trace`, `respond` (error
+//! to status, the one place), `compression`, `openapi`.
 
 mod account;
 mod admin;
@@ -20,6 +20,7 @@ mod connection;
 mod data;
 mod handle;
 mod handlers;
+mod host;
 mod inflight;
 mod listener;
 mod network;

@@ -21,6 +21,8 @@ pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    #[error("expected one Host header, got {count}")]
+    WrongHost { count: usize },
     #[error("unknown path {path:?}; GET / lists the known ones")]
     UnknownPath { path: String },
     #[error("{method} is not allowed here, only {allowed}")]
@@ -63,6 +65,7 @@ impl Failure {
         let invalid = |status| verdict(status, Outcome::Invalid, false);
         let unavailable = verdict(StatusCode::SERVICE_UNAVAILABLE, Outcome::Rejected, true);
         match self {
+            Failure::WrongHost { .. } | Failure::Protocol(_) => invalid(StatusCode::BAD_REQUEST),
             Failure::UnknownPath { .. } | Failure::UnknownLabel { .. } => {
                 invalid(StatusCode::NOT_FOUND)
             }
@@ -88,7 +91,6 @@ impl Failure {
                     verdict(StatusCode::BAD_REQUEST, Outcome::Cancelled, false)
                 }
             },
-            Failure::Protocol(_) => invalid(StatusCode::BAD_REQUEST),
             Failure::Lookup(error) => match error {
                 LookupError::UnknownModel { .. } | LookupError::UnknownVersion { .. } => {
                     invalid(StatusCode::NOT_FOUND)
@@ -197,6 +199,7 @@ mod tests {
         let model = || "m".to_owned();
         let reason = || "why".to_owned();
         let invalid = Outcome::Invalid;
+        check(Failure::WrongHost { count: 0 }, 400, invalid, None);
         check(Failure::UnknownPath { path: "/x".into() }, 404, invalid, None);
         check(Failure::WrongMethod { method: "PUT".into(), allowed: "POST" }, 405, invalid, None);
         check(Failure::UnknownLabel { model: model(), label: "l".into() }, 404, invalid, None);

@@ -13,6 +13,7 @@ use super::compression::{Encodings, compress};
 use super::connection::Connection;
 use super::handlers::infer::{Protocol, Unaccepted};
 use super::handlers::{health, infer, metadata, repository, v1};
+use super::host;
 use super::openapi;
 use super::progress::Progress;
 use super::request_body::RequestBody;
@@ -86,6 +87,7 @@ async fn attempt(
     let accepted = {
         let body = RequestBody::new(incoming, &head.headers, &connection.progress);
         let mut call = Call { connection, headers: &head.headers, body, arrived };
+        host::check(head.version, &head.headers)?;
         match route(head.uri.path(), &head.method)? {
             Route::Infer(target) => {
                 let shared = &connection.thread.shared;
@@ -100,8 +102,8 @@ async fn attempt(
         Err(Unaccepted::Answered(response)) => return Ok(*response),
         Err(Unaccepted::Failed(failure)) => return Err(failure),
     };
-    // The head lies in the connection's read buffer, which hyper uses again only where nobody
-    // holds any of it.
+    // The head lies in the buffer that it was read into, and holds all of it for as long as the
+    // model runs.
     *head = Request::new(()).into_parts().0;
     Ok(inference.answer(connection).await)
 }
