@@ -144,7 +144,7 @@ fn what_cannot_be_said_changes_no_exit_code() {
         command.status().expect("the binary was built for this test").code()
     };
     assert_eq!(code(&["serve"]), Some(2));
-    assert_eq!(code(&["inspect", "/no/such/model.onnx"]), Some(1));
+    assert_eq!(code(&["inspect", "/no/such/model.onnx"]), Some(2));
     for command in [&["runtime", "show"][..], &["models", "--repository", "models"]] {
         assert_eq!(code(command), Some(1), "{command:?}: its result could not be written");
     }
