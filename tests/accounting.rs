@@ -4,14 +4,11 @@
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
+use crate::support::digits_model;
 use crate::support::graphs;
 use crate::support::python::root;
 use crate::support::repository::Repository;
 use crate::support::request::{fp32, infer_json};
-
-fn digits_model() -> String {
-    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
-}
 
 /// Images of the data that ships, and the digits they show.
 fn images(count: usize) -> (Vec<Vec<f32>>, Vec<i64>) {
@@ -34,7 +31,7 @@ fn predict(daemon: &Daemon, body: &Value) -> Value {
 
 #[test]
 fn predictions_come_in_rows_and_columns_and_are_right() {
-    let daemon = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     let (pixels, digits) = images(12);
     // Two outputs: each row is an object, and so is the column form.
     let rows = predict(&daemon, &json!({"instances": pixels}));
@@ -108,7 +105,7 @@ fn rows_sent() -> f64 {
 
 #[test]
 fn statistics_and_metrics_agree_with_what_was_sent() {
-    let daemon = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     send_some(&daemon);
     let model = [("model", "digits"), ("version", "1")];
     let outcome = |outcome| [model[0], model[1], ("outcome", outcome)];
@@ -175,11 +172,11 @@ fn statistics_and_metrics_agree_with_what_was_sent() {
 
 #[test]
 fn tritons_names_are_there_where_the_switch_asks_for_them() {
-    let plain = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let plain = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     send_some(&plain);
     assert!(!plain.get("/metrics").text().contains("nv_"));
     let daemon =
-        Daemon::start(&["--model", &digits_model(), "--engine", "tract", "--triton-metrics"]);
+        Daemon::start(&["--model", digits_model(), "--engine", "tract", "--triton-metrics"]);
     send_some(&daemon);
     let model = [("model", "digits"), ("version", "1")];
     daemon.await_metric("nv_inference_request_success", &model, 7.0);
@@ -194,7 +191,7 @@ fn tritons_names_are_there_where_the_switch_asks_for_them() {
 #[test]
 fn the_log_tells_requests_apart_by_their_identity() {
     let daemon =
-        Daemon::start(&["--model", &digits_model(), "--engine", "tract", "--log-level", "debug"]);
+        Daemon::start(&["--model", digits_model(), "--engine", "tract", "--log-level", "debug"]);
     let headers = [("X-Request-Id", "order-66")];
     let refused = daemon.send("POST", "/v2/models/digits/infer", &headers, b"{}");
     assert_eq!((refused.status, refused.header("x-request-id")), (400, Some("order-66")));

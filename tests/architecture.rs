@@ -260,7 +260,7 @@ fn parts_import_only_what_the_table_allows() {
             }
         }
     }
-    assert_none("a part may import only what the table in DESIGN allows", violations);
+    assert_none("a part may import only what IMPORTS, the table above, allows", violations);
 }
 
 #[test]

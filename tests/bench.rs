@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::digits_model;
 use crate::support::python::root;
 
 fn bench(arguments: &[&str]) -> Output {
@@ -20,9 +21,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn the_model_that_ships_is_measured_bare_and_served() {
-    let model = root().join("models/digits");
-    let model = model.to_str().expect("a UTF-8 path");
-    let output = bench(&[model, "--engine", "tract", "--seconds", "0.2", "--json"]);
+    let output = bench(&[digits_model(), "--engine", "tract", "--seconds", "0.2", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("stdout is JSON alone");
     assert_eq!(report["model"], "digits");

@@ -60,6 +60,24 @@ fn inspect_names_the_operator_that_no_engine_runs() {
 }
 
 #[test]
+fn a_path_that_leads_nowhere_is_a_wrong_command_line_whoever_is_told() {
+    for words in [
+        &["serve", "--model", "no/such/place"][..],
+        &["check", "--model", "no/such/place"],
+        &["bench", "no/such/place"],
+        &["inspect", "no/such/place"],
+        &["serve", "--repository", "no/such/place"],
+        &["models", "--repository", "no/such/place"],
+        &["models", "--repository", "models/digits"],
+    ] {
+        let wrong = onnxd(words);
+        assert_eq!(wrong.status.code(), Some(2), "{words:?}: {wrong:?}");
+        let text = stdout(&wrong) + &String::from_utf8_lossy(&wrong.stderr);
+        assert!(text.contains(words[words.len() - 1]), "{words:?}: {text}");
+    }
+}
+
+#[test]
 fn check_finds_everything_that_is_wrong_at_once_and_starts_nothing() {
     let repository = Repository::new();
     for (name, settings) in

@@ -115,6 +115,27 @@ fn a_configuration_that_comes_along_holds_until_the_next_load() {
 }
 
 #[test]
+fn what_the_daemon_says_of_a_models_configuration_it_takes_back() {
+    let repository = affine();
+    let fixed = "max_batch_size = 6\npreferred_batch_sizes = [4]\nmax_queue_delay_ms = 1\n";
+    repository.model("fixed", &graphs::affine(), fixed);
+    // Some axes are not the batch's, and some models are served unbatched.
+    repository.model("stateful", &graphs::stateful(), "");
+    repository.model("whole", &graphs::minus_batch_mean(), "");
+    repository.model("default", &graphs::with_default(), "");
+    let daemon = serve(&repository);
+    for model in ["affine", "fixed", "stateful", "whole", "default"] {
+        let config = || daemon.get(&format!("/v2/models/{model}/config")).json();
+        let before = config();
+        assert_eq!(before["platform"], "onnxruntime_onnx");
+        assert_eq!(before["backend"], "onnxruntime");
+        assert_loaded(&load(&daemon, model, &json!({"config": before.to_string()})));
+        assert_eq!(config(), before);
+    }
+    assert_affine(&daemon);
+}
+
+#[test]
 fn files_that_come_along_are_served_and_nothing_is_written_to_the_repository() {
     let repository = affine();
     let daemon = serve(&repository);

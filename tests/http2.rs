@@ -1,13 +1,19 @@
 //! HTTP/2 without TLS: the same answers, many requests at once on one connection.
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::client::{SendRequest, handshake};
+use h2::client::{Connection, SendRequest, handshake};
+use h2::{Ping, PingPong};
 use hyper::{Request, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use onnxd::batching::LayoutChoice;
+
+use crate::support::client::PATIENCE;
 use crate::support::models::{Behaviour, Model};
 use crate::support::server::TestServer;
 
@@ -16,13 +22,21 @@ fn with_client<F: Future>(test: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Outp
     let server = TestServer::start(vec![Model::new("double", Behaviour::Double)], |settings| {
         settings.max_body_bytes = 100_000;
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let stream = TcpStream::connect(server.address).await.expect("the server listens");
-        let (client, connection) = handshake(stream).await.expect("it speaks HTTP/2");
+    run(async {
+        let (client, connection) = connect(&server).await;
         tokio::spawn(connection);
         test(client).await
     })
+}
+
+fn run<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(test)
+}
+
+async fn connect(server: &TestServer) -> (SendRequest<Bytes>, Connection<TcpStream>) {
+    let stream = TcpStream::connect(server.address).await.expect("the server listens");
+    handshake(stream).await.expect("it speaks HTTP/2")
 }
 
 async fn send(
@@ -91,4 +105,119 @@ fn failures_are_the_same() {
             6.0
         );
     });
+}
+
+#[test]
+fn probes_answer_beside_a_model_that_holds_its_network_thread() {
+    let mut model = Model::new("double", Behaviour::Double);
+    model.layout = LayoutChoice::Inline;
+    let gate = model.gate.clone();
+    let server = TestServer::start(vec![model], |_| {});
+    gate.close();
+    run(async {
+        let (client, connection) = connect(&server).await;
+        tokio::spawn(connection);
+        let inference = tokio::spawn({
+            let client = client.clone();
+            async move { send(&client, "POST", "/v2/models/double/infer", body(3)).await }
+        });
+        let held = gate.clone();
+        let held = tokio::task::spawn_blocking(move || held.wait_for_run());
+        held.await.expect("it waits for the run alone");
+        for path in ["/v2/health/ready", "/metrics", "/v2/models/double/stats"] {
+            assert_eq!(send(&client, "GET", path, Vec::new()).await.status(), 200, "{path}");
+        }
+        assert!(!inference.is_finished());
+        gate.open();
+        assert_eq!(output(&inference.await.expect("no client panics")), json!([6.0, 2.0]));
+    });
+}
+
+const IDLE: Duration = Duration::from_millis(200);
+
+/// A server that soon closes what is not used.
+fn hasty(model: Model) -> TestServer {
+    TestServer::start(vec![model], |settings| {
+        settings.header_timeout = IDLE / 4;
+        settings.idle_timeout = IDLE;
+    })
+}
+
+/// Pings without a pause, until the connection ends or it is time.
+async fn ping(mut pings: PingPong, until: Instant) {
+    while Instant::now() < until && pings.ping(Ping::opaque()).await.is_ok() {}
+}
+
+#[test]
+fn a_client_that_only_pings_is_closed() {
+    let server = hasty(Model::new("double", Behaviour::Double));
+    run(async {
+        let (client, mut connection) = connect(&server).await;
+        let pings = connection.ping_pong().expect("nobody else pings");
+        let started = Instant::now();
+        tokio::spawn(ping(pings, started + PATIENCE));
+        let ended = tokio::time::timeout(PATIENCE, connection).await;
+        assert!(ended.is_ok(), "it pinged for {PATIENCE:?}");
+        assert!(started.elapsed() >= IDLE - IDLE / 4, "after {:?}", started.elapsed());
+        drop(client);
+    });
+}
+
+#[test]
+fn a_connection_with_a_running_request_is_not_idle() {
+    let model = Model::new("double", Behaviour::Double);
+    let gate = model.gate.clone();
+    let server = hasty(model);
+    gate.close();
+    run(async {
+        let (client, mut connection) = connect(&server).await;
+        let pings = connection.ping_pong().expect("nobody else pings");
+        let connection = tokio::spawn(connection);
+        let pinged = async {
+            ping(pings, Instant::now() + 4 * IDLE).await;
+            assert!(!connection.is_finished(), "it was closed");
+            gate.open();
+        };
+        let answered = send(&client, "POST", "/v2/models/double/infer", body(3));
+        assert_eq!(output(&tokio::join!(answered, pinged).0), json!([6.0, 2.0]));
+    });
+}
+
+#[test]
+fn an_opening_or_a_head_that_does_not_end_is_cut_off() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    /// HEADERS of a hundred bytes, of which none come yet.
+    const HEADERS: &[u8] = b"\x00\x00\x64\x01\x04\x00\x00\x00\x01";
+    let server = hasty(Model::new("double", Behaviour::Double));
+    for beginning in [
+        b"PRI * HTTP/2.0\r\n".to_vec(),
+        PREFACE.to_vec(),
+        [PREFACE, SETTINGS].concat(),
+        [PREFACE, SETTINGS, HEADERS].concat(),
+    ] {
+        let more: &[u8] = if beginning.len() > PREFACE.len() + 9 { b"\x00" } else { b"" };
+        let ended = run(async {
+            let stream = TcpStream::connect(server.address).await.expect("the server listens");
+            let (mut reader, mut writer) = stream.into_split();
+            writer.write_all(&beginning).await.expect("the server takes it");
+            let dribble = async {
+                // Fewer bytes than the head is said to have, even if it takes all the time.
+                for _ in 0..90 {
+                    tokio::time::sleep(IDLE / 8).await;
+                    if writer.write_all(more).await.is_err() {
+                        break;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            let mut said = Vec::new();
+            tokio::select! {
+                _ = reader.read_to_end(&mut said) => true,
+                () = dribble => unreachable!("it never ends"),
+                () = tokio::time::sleep(PATIENCE) => false,
+            }
+        });
+        assert!(ended, "{}", beginning.escape_ascii());
+    }
 }

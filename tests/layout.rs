@@ -61,7 +61,13 @@ fn a_layout_is_measured_once_kept_and_shown() {
     for key in ["instances", "threads", "max_batch_size"] {
         assert_eq!(shown["layout"][key], measured[key], "{shown}");
     }
-    assert!(inspect(&repository, false).contains("measured"));
+    let measured_for = &shown["layout"]["measured_for"];
+    assert_eq!(
+        (&measured_for["engine"], &measured_for["device"]),
+        (&json!("tract"), &json!("cpu"))
+    );
+    let text = inspect(&repository, false);
+    assert!(text.contains("measured ") && text.contains("for tract "), "{text}");
 
     let daemon = repository.serve("tract", &[]);
     let mut expected = measured;
@@ -82,7 +88,10 @@ fn a_short_model_is_run_on_the_network_thread() {
 fn a_layout_of_another_model_file_is_not_taken() {
     let repository = digits("[instances]\nlayout = \"threads\"\n");
     drop(repository.serve("tract", &[]));
+    assert!(inspect(&repository, true).contains("measured_for"));
     repository.version("digits", 1, &graphs::twice(17));
+    let shown = inspect(&repository, true);
+    assert!(!shown.contains("measured_for"), "it is another file's: {shown}");
     let daemon = repository.serve("tract", &[]);
     assert_eq!(layout(&daemon)["origin"], "measured");
 }

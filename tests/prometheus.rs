@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::debian::unpacked_program;
+use crate::support::digits_model;
 use crate::support::python::root;
 
 /// A Prometheus of the test's own, stopped when it ends.
@@ -105,9 +105,7 @@ fn infer(daemon: &Daemon, pixels: usize) -> u16 {
 
 #[test]
 fn prometheus_scrapes_the_daemon_and_answers_for_it() {
-    let model = root().join("models/digits");
-    let model = Path::new(&model).to_str().expect("a UTF-8 path");
-    let daemon = Daemon::start(&["--model", model, "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     for _ in 0..5 {
         assert_eq!(infer(&daemon, 64), 200);
     }

@@ -140,12 +140,61 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
 #[test]
 fn what_needs_a_restart_is_said() {
     let served = Served::start();
-    let text = configuration(served.repository.text(), "[server]\nmax_connections = 7\n");
-    served.home.write("onnxd.toml", text);
-    served.reload();
-    let log = served.daemon.log();
-    assert!(log.contains("[server] has changed and needs a restart"), "{log}");
-    served.assert_first_serves();
+    let rows = [
+        ("[server]\nmax_connections = 7\n", "[server]"),
+        ("[loading]\nthreads = 3\n", "loading.threads"),
+        ("[loading]\nretries = 2\n", "loading.retries"),
+        ("[loading]\nretry_delay = \"2s\"\n", "loading.retry_delay"),
+        ("[loading]\nretry_delay_max = \"2min\"\n", "loading.retry_delay_max"),
+        ("[shutdown]\ngrace = \"3s\"\n", "[shutdown]"),
+    ];
+    for (text, section) in rows {
+        // From what is in force without it.
+        served.home.write("onnxd.toml", configuration(served.repository.text(), ""));
+        served.reload();
+        let said = |served: &Served| {
+            let log = served.daemon.log();
+            let expected = format!("{section} has changed and needs a restart");
+            log.lines().filter(|line| line.contains(&expected)).count()
+        };
+        let before = said(&served);
+        served.home.write("onnxd.toml", configuration(served.repository.text(), text));
+        served.reload();
+        assert_eq!(said(&served), before + 1, "{text}: {}", served.daemon.log());
+        served.assert_first_serves();
+    }
+}
+
+/// Warm-up of [`graphs::affine`], a few milliseconds for each run.
+fn warm_up(runs: usize) -> String {
+    format!("[[warm_up]]\nbatch_size = 65536\ncount = {runs}\n")
+}
+
+#[test]
+fn a_reload_that_is_asked_for_while_the_first_models_load_happens_after() {
+    let repository = Repository::new();
+    repository.model("slow", &graphs::affine(), &warm_up(300));
+    let home = Repository::new();
+    let path = home.write("onnxd.toml", configuration(repository.text(), ""));
+    let path = path.to_str().expect("a UTF-8 path");
+    let daemon = Daemon::spawn(&["--config", path, "--engine", "tract"]);
+    daemon.signal("HUP");
+    daemon.await_metric("onnxd_reloads_total", &[("outcome", "ok")], 1.0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_what_a_reload_loads() {
+    let served = Served::start();
+    // Hours of it.
+    served.repository.model("slow", &graphs::affine(), &warm_up(10_000).repeat(900));
+    served.daemon.signal("HUP");
+    let begin = Instant::now();
+    while served.status("/v2/models/slow/ready") == 404 {
+        assert!(begin.elapsed() < PATIENCE, "it is not known:\n{}", served.daemon.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    served.daemon.signal("TERM");
+    assert_eq!(served.daemon.wait().code(), Some(0));
 }
 
 #[test]

@@ -9,17 +9,13 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, PATIENCE};
+use crate::support::digits_model;
 use crate::support::graphs;
-use crate::support::python::root;
 use crate::support::repository::Repository;
 use crate::support::request::{fp32, infer_json, output};
 
 /// No machine has as many: refused whatever build of ONNX Runtime and driver is here.
 const NO_SUCH_DEVICE: &str = "cuda:63";
-
-fn digits() -> String {
-    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
-}
 
 fn library() -> &'static str {
     crate::support::onnxruntime_library().to_str().expect("a UTF-8 path")
@@ -131,7 +127,7 @@ fn a_wheel_is_installed_and_the_same_serve_picks_it_up() {
         (&json!("onnxd runtime install"), &json!(place),)
     );
 
-    let daemon = start(at_home(Daemon::command(&["--model", &digits()]), &home));
+    let daemon = start(at_home(Daemon::command(&["--model", digits_model()]), &home));
     let parameters = daemon.get("/v2/models/digits").json()["parameters"].clone();
     assert_eq!(parameters["engine"], "onnxruntime");
     assert_eq!(parameters["engine_version"], used[0]["version"]);
@@ -160,7 +156,7 @@ fn every_other_kind_of_package_is_installed_and_picked_up_as_well() {
         let same = std::fs::read(&place).expect("it is there")
             == std::fs::read(library()).expect("it is there");
         assert!(same, "{package}: another library");
-        let daemon = start(at_home(Daemon::command(&["--model", &digits()]), &home));
+        let daemon = start(at_home(Daemon::command(&["--model", digits_model()]), &home));
         let parameters = daemon.get("/v2/models/digits").json()["parameters"].clone();
         assert_eq!(parameters["engine"], "onnxruntime", "{package}");
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", daemon.id()));
@@ -193,8 +189,8 @@ fn refusal(command: &mut Command, code: i32) -> String {
 #[test]
 fn a_library_that_is_named_or_broken_and_cannot_be_used_is_a_refusal_to_start() {
     let home = tempfile::tempdir().expect("a folder of the test's own");
-    let digits = digits();
-    let missing = ["--model", &digits, "--onnxruntime", "/no/such/libonnxruntime.so"];
+    let digits = digits_model();
+    let missing = ["--model", digits, "--onnxruntime", "/no/such/libonnxruntime.so"];
     for engine in ["auto", "onnxruntime"] {
         let mut command = Daemon::command(&missing);
         let said = refusal(command.args(["--engine", engine]), 1);
@@ -205,15 +201,15 @@ fn a_library_that_is_named_or_broken_and_cannot_be_used_is_a_refusal_to_start() 
     let place = home.path().join("onnxd/onnxruntime/1.32.0/libonnxruntime.so");
     std::fs::create_dir_all(place.parent().expect("it has one")).expect("writable");
     std::fs::write(&place, "damaged").expect("writable");
-    let mut command = at_home(Daemon::command(&["--model", &digits]), home.path());
+    let mut command = at_home(Daemon::command(&["--model", digits]), home.path());
     let said = refusal(&mut command, 1);
     assert!(said.contains(place.to_str().expect("UTF-8")), "{said}");
 }
 
 #[test]
 fn a_device_that_is_named_and_cannot_be_used_is_a_refusal_to_start_that_says_why() {
-    let digits = digits();
-    let arguments = ["--model", &digits, "--engine", "onnxruntime", "--onnxruntime", library()];
+    let digits = digits_model();
+    let arguments = ["--model", digits, "--engine", "onnxruntime", "--onnxruntime", library()];
     let mut command = Daemon::command(&arguments);
     let said = refusal(command.args(["--device", NO_SUCH_DEVICE]), 1);
     assert!(said.contains("device cuda:63 cannot be used: "), "{said}");
@@ -224,7 +220,7 @@ fn a_device_that_is_named_and_cannot_be_used_is_a_refusal_to_start_that_says_why
     let mut command = Daemon::command(&arguments);
     let said = refusal(command.args(["--device", NO_SUCH_DEVICE]), 1);
     assert!(said.contains("device cuda:63 cannot be used: "), "{said}");
-    let mut command = Daemon::command(&["--engine", "tract", "--model", &digits]);
+    let mut command = Daemon::command(&["--engine", "tract", "--model", digits]);
     let said = refusal(command.args(["--device", "cuda"]), 2);
     assert!(said.contains("engine tract runs on the CPU only"), "{said}");
 }
@@ -259,8 +255,14 @@ fn fake_driver(folder: &Path) {
 fn auto_falls_back_and_log_metadata_and_metrics_say_what_really_runs_and_why() {
     let folder = tempfile::tempdir().expect("a folder of the test's own");
     fake_driver(folder.path());
-    let mut command =
-        Daemon::command(&["--model", &digits(), "--device", "auto", "--onnxruntime", library()]);
+    let mut command = Daemon::command(&[
+        "--model",
+        digits_model(),
+        "--device",
+        "auto",
+        "--onnxruntime",
+        library(),
+    ]);
     command.env("LD_LIBRARY_PATH", folder.path());
     let daemon = start(command);
     let parameters = daemon.get("/v2/models/digits").json()["parameters"].clone();

@@ -7,11 +7,8 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
+use crate::support::digits_model;
 use crate::support::python::root;
-
-fn digits_model() -> String {
-    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
-}
 
 /// Rows of the data that ships with the model: pixels and the digit they show.
 fn digits() -> Vec<(Vec<f32>, i64)> {
@@ -50,7 +47,7 @@ fn onnxd(arguments: &[&str]) -> Output {
 
 #[test]
 fn digits_are_recognised_on_the_embedded_engine() {
-    let daemon = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     let rows = digits();
     let mut right = 0;
     for chunk in rows.chunks(64) {
@@ -63,7 +60,7 @@ fn digits_are_recognised_on_the_embedded_engine() {
 
 #[test]
 fn what_really_runs_is_in_the_metadata_and_a_metric() {
-    let daemon = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     let metadata = daemon.get("/v2/models/digits").json();
     assert_eq!(metadata["name"], "digits");
     assert_eq!(metadata["versions"], json!(["1"]));
@@ -83,7 +80,7 @@ fn what_really_runs_is_in_the_metadata_and_a_metric() {
 
 #[test]
 fn sigterm_ends_with_exit_code_zero_after_work_in_flight() {
-    let daemon = Daemon::start(&["--model", &digits_model(), "--engine", "tract"]);
+    let daemon = Daemon::start(&["--model", digits_model(), "--engine", "tract"]);
     infer_digits(&daemon, &digits()[..3]);
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
@@ -94,7 +91,7 @@ fn a_port_that_is_taken_is_a_clear_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("a bound address").to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_onnxd"))
-        .args(["serve", "--model", &digits_model(), "--engine", "tract", "--listen", &address])
+        .args(["serve", "--model", digits_model(), "--engine", "tract", "--listen", &address])
         .output()
         .expect("the binary was built for this test");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -108,7 +105,7 @@ fn a_file_in_a_sockets_place_is_named_for_what_it_is() {
     let path = folder.path().join("onnxd.sock");
     std::fs::write(&path, "notes").expect("a writable folder");
     let listen = format!("unix:{}", path.display());
-    let output = onnxd(&["serve", "--model", &digits_model(), "--listen", &listen]);
+    let output = onnxd(&["serve", "--model", digits_model(), "--listen", &listen]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("a file that is no socket is in its place"), "{said}");
@@ -127,7 +124,7 @@ fn a_repository_without_models_is_served_with_a_warning() {
 
 #[test]
 fn a_model_and_a_repository_are_not_taken_for_each_other() {
-    let output = onnxd(&["serve", "--repository", &digits_model()]);
+    let output = onnxd(&["serve", "--repository", digits_model()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("not a repository of models"), "{said}");

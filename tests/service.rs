@@ -13,15 +13,11 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::debian::installed_program;
-use crate::support::python::root;
-
-fn digits() -> String {
-    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
-}
+use crate::support::digits_model;
 
 /// `onnxd serve` of the model that ships, on the engine that is always there.
 fn serve() -> Command {
-    let mut command = Daemon::command(&["--model", &digits(), "--engine", "tract"]);
+    let mut command = Daemon::command(&["--model", digits_model(), "--engine", "tract"]);
     // The tests may themselves run under a service manager.
     for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"] {
         command.env_remove(variable);

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::support::client::PATIENCE;
 use crate::support::daemon::Daemon;
+use crate::support::digits_model;
 use crate::support::models::{Behaviour, Model};
-use crate::support::python::root;
 use crate::support::server::TestServer;
 
 const BODY: &[u8] = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
@@ -70,15 +70,11 @@ fn a_callers_trace_goes_on_through_its_stages() {
     assert!(spans[0].to_string().contains("mine"), "{}", spans[0]);
 }
 
-fn digits() -> String {
-    root().join("models/digits").to_str().expect("a UTF-8 path").to_owned()
-}
-
 #[test]
 fn the_daemon_traces_where_it_is_given_a_collector() {
     let (endpoint, exports) = collector();
     let arguments =
-        ["--model", &digits(), "--engine", "tract", "--trace-endpoint", endpoint.as_str()];
+        ["--model", digits_model(), "--engine", "tract", "--trace-endpoint", endpoint.as_str()];
     let daemon = Daemon::start(&arguments);
     let pixels = serde_json::json!({"name": "pixels", "datatype": "FP32", "shape": [1, 64],
         "data": vec![0.0; 64]});
@@ -99,7 +95,7 @@ fn the_daemon_traces_where_it_is_given_a_collector() {
 #[test]
 fn a_log_for_people_has_no_braces() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_onnxd"))
-        .args(["serve", "--model", &digits(), "--engine", "tract", "--log-format", "text"])
+        .args(["serve", "--model", digits_model(), "--engine", "tract", "--log-format", "text"])
         .args(["--listen", "127.0.0.1:0"])
         .stderr(std::process::Stdio::piped())
         .spawn()

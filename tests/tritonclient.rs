@@ -9,8 +9,8 @@ fn check(engine: &str, lacking: &[&str]) {
     let repository = folder.path().to_str().expect("a UTF-8 path");
     python::run("identity_models.py", &[repository]);
     let library = onnxruntime_library().to_str().expect("a UTF-8 path");
-    let daemon =
-        Daemon::start(&["--repository", repository, "--engine", engine, "--onnxruntime", library]);
+    let arguments = ["--repository", repository, "--engine", engine, "--onnxruntime", library];
+    let daemon = Daemon::start(&[&arguments[..], &["--allow-repository-control"]].concat());
     let address = daemon.address.to_string();
     let output = python::run("tritonclient_interop.py", &[&[address.as_str()], lacking].concat());
     assert!(output.ends_with("all passed\n"), "{output}\n{}", daemon.log());

@@ -30,6 +30,14 @@ fn body(steps: i64, parameters: &Value) -> Value {
     json!({"inputs": [fp32("x", &[1], &[0.5]), steps], "parameters": parameters})
 }
 
+/// The bytes of a request whose answer nobody reads.
+fn infer_request(steps: i64) -> Vec<u8> {
+    let body = body(steps, &json!({})).to_string();
+    let length = body.len();
+    let head = format!("POST {INFER} HTTP/1.1\r\nHost: onnxd\r\nContent-Length: {length}\r\n\r\n");
+    (head + &body).into_bytes()
+}
+
 fn count(daemon: &Daemon, steps: i64, parameters: &Value) -> Answer {
     daemon.post_json(INFER, &body(steps, parameters))
 }
@@ -140,13 +148,8 @@ fn the_more_urgent_request_runs_first_whoever_came_first() {
 fn a_client_that_goes_away_leaves_the_queue_and_is_counted() {
     let (_repository, daemon) = serve("");
     while_running(&daemon, || {
-        let body = body(7, &json!({})).to_string();
-        let request = format!(
-            "POST {INFER} HTTP/1.1\r\nHost: onnxd\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
         let mut gone = TcpStream::connect(daemon.address).expect("the daemon listens");
-        gone.write_all(request.as_bytes()).expect("the daemon reads");
+        gone.write_all(&infer_request(7)).expect("the daemon reads");
         await_queue(&daemon, 1);
         drop(gone);
         await_queue(&daemon, 0);
@@ -194,4 +197,38 @@ fn work_in_flight_is_finished_before_the_end_and_new_connections_are_not_taken()
     assert_eq!(daemon.wait().code(), Some(0));
     let log = log.lock().expect("no thread panics with the log").join("\n");
     assert!(log.contains("\"deadline_met\":true"), "{log}");
+}
+
+/// A daemon whose only network thread runs a model that never ends, and the client who asked.
+fn held_up(shutdown: &str) -> (Repository, Daemon, TcpStream) {
+    let repository = Repository::new();
+    let layout = "[instances]\ncount = 1\nthreads = 1\nlayout = \"inline\"\n";
+    repository.write("counter/model.toml", layout);
+    repository.version("counter", 1, &graphs::counter());
+    let home = Repository::new();
+    let path = home.write("onnxd.toml", format!("[shutdown]\ngrace = \"0s\"\n{shutdown}\n"));
+    let path = path.to_str().expect("a UTF-8 path");
+    let daemon = repository.serve("onnxruntime", &["--config", path, "--network-threads", "1"]);
+    let mut client = TcpStream::connect(daemon.address).expect("the daemon listens");
+    client.write_all(&infer_request(i64::MAX)).expect("the daemon reads");
+    daemon.await_metric("onnxd_queue_seconds_count", &[("model", "counter")], 1.0);
+    (repository, daemon, client)
+}
+
+#[test]
+fn the_deadline_of_a_stop_ends_the_daemon_whatever_its_network_threads_do() {
+    let (_repository, daemon, _client) = held_up("deadline = \"100ms\"");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(1), "what is cut off is not a success");
+}
+
+#[test]
+fn a_second_signal_ends_the_daemon_whatever_its_network_threads_do() {
+    let (_repository, daemon, _client) = held_up("deadline = \"1h\"");
+    daemon.signal("TERM");
+    while TcpStream::connect(daemon.address).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(1), "what is cut off is not a success");
 }

@@ -146,7 +146,7 @@ impl Site<'_> {
     /// The layout, where nothing is left to measure.
     fn configured(&self) -> Option<Layout> {
         let settings = self.settings;
-        let on_cpu = self.placement.device == Device::Cpu;
+        let on_cpu = self.on_cpu();
         // An accelerator runs one batch at a time, and is best used by a full one.
         let default = if on_cpu { None } else { Some(1) };
         let batch_is_known = !on_cpu || self.plan.is_none() || settings.max_batch_size.is_some();
@@ -159,11 +159,21 @@ impl Site<'_> {
         })
     }
 
-    /// The layout where nothing can be measured: an instance per core, as far as memory should
-    /// be spent on it.
+    /// The layout where nothing can be measured: on the CPU an instance per core, as far as
+    /// memory should be spent on it.
     pub fn fallback(&self) -> Layout {
-        let divisions = divisions(self.cores, self.settings.instances, self.settings.threads);
-        self.layout_of(divisions[0], self.largest_batch(), "configured")
+        self.layout_of(self.divisions()[0], self.largest_batch(), "configured")
+    }
+
+    /// Ways to divide the device. An accelerator runs one batch at a time: more sessions would
+    /// only take its memory, and the cores do not do its work.
+    fn divisions(&self) -> Vec<Division> {
+        let cores = if self.on_cpu() { self.cores } else { 1 };
+        divisions(cores, self.settings.instances, self.settings.threads)
+    }
+
+    fn on_cpu(&self) -> bool {
+        self.placement.device == Device::Cpu
     }
 
     fn circumstances(&self) -> Circumstances {
@@ -171,6 +181,7 @@ impl Site<'_> {
             model: self.settings.layout_key.clone(),
             engine: self.placement.engine.to_owned(),
             engine_version: self.placement.engine_version.clone(),
+            device: self.placement.device.to_string(),
             cores: self.cores,
             wanted_instances: self.settings.instances.unwrap_or(0),
             wanted_threads: self.settings.threads.unwrap_or(0),
@@ -213,7 +224,7 @@ impl Site<'_> {
     fn measure(&self, first: Slot) -> Result<Option<Decided>, EngineError> {
         let Some(sample) = self.sample else { return Ok(None) };
         let until = Instant::now() + BUDGET;
-        let divisions = divisions(self.cores, self.settings.instances, self.settings.threads);
+        let divisions = self.divisions();
         let share = BUDGET / u32::try_from(divisions.len()).unwrap_or(u32::MAX);
         let mut slots = vec![first];
         let mut curves: Vec<Curve> = Vec::new();

@@ -13,11 +13,13 @@ use super::Layout;
 /// What a measurement depends on: where any of it changes, the measurement is made again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Circumstances {
+pub struct Circumstances {
     /// What tells the model file from any other.
     pub model: String,
     pub engine: String,
     pub engine_version: String,
+    /// As settings spell it, such as `cpu` or `cuda:0`.
+    pub device: String,
     pub cores: usize,
     /// What configuration fixes, as text: 0 where it leaves the choice.
     pub wanted_instances: usize,
@@ -34,6 +36,13 @@ struct Chosen {
     max_batch_size: usize,
 }
 
+impl From<Chosen> for Layout {
+    fn from(chosen: Chosen) -> Layout {
+        let Chosen { instances, threads, max_batch_size } = chosen;
+        Layout { inline: false, instances, threads, max_batch_size, origin: "cached" }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CacheFile {
@@ -44,12 +53,11 @@ struct CacheFile {
 /// No cached number beyond this is believed.
 const MAX_BELIEVED: usize = 4096;
 
-/// The layout that is kept at `path`, whatever it was measured for: to be shown, not to be used.
+/// The layout that is kept at `path`, and what it was measured for: to be shown, not to be used.
 /// `None` where there is none that can be read.
-pub fn kept_layout(path: &Path) -> Option<Layout> {
+pub fn kept_layout(path: &Path) -> Option<(Layout, Circumstances)> {
     let file: CacheFile = toml::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-    let Chosen { instances, threads, max_batch_size } = file.layout;
-    Some(Layout { inline: false, instances, threads, max_batch_size, origin: "cached" })
+    Some((file.layout.into(), file.measured_for))
 }
 
 /// The layout that was measured in the same circumstances; `None` where there is none yet.
@@ -72,7 +80,7 @@ pub(super) fn read(path: &Path, circumstances: &Circumstances) -> Result<Option<
     if ![instances, threads, max_batch_size].into_iter().all(believed) {
         return Err(format!("its numbers must be from 1 to {MAX_BELIEVED}"));
     }
-    Ok(Some(Layout { inline: false, instances, threads, max_batch_size, origin: "cached" }))
+    Ok(Some(file.layout.into()))
 }
 
 /// Keeps a layout: the file is replaced whole or not at all.
@@ -109,6 +117,7 @@ mod tests {
             model: "sha256:1".to_owned(),
             engine: "scripted".to_owned(),
             engine_version: "1".to_owned(),
+            device: "cpu".to_owned(),
             cores: 2,
             wanted_instances: 0,
             wanted_threads: 0,
@@ -129,10 +138,14 @@ mod tests {
         let layout = measured();
         write(&path, &circumstances(), &layout).expect("written");
         let cached = Layout { origin: "cached", ..layout };
-        assert_eq!(kept_layout(&path).as_ref(), Some(&cached));
+        assert_eq!(kept_layout(&path), Some((cached.clone(), circumstances())));
         assert_eq!(read(&path, &circumstances()), Ok(Some(cached)));
-        let other = Circumstances { cores: 4, ..circumstances() };
-        assert_eq!(read(&path, &other), Ok(None));
+        for other in [
+            Circumstances { cores: 4, ..circumstances() },
+            Circumstances { device: "cuda:0".to_owned(), ..circumstances() },
+        ] {
+            assert_eq!(read(&path, &other), Ok(None), "{other:?}");
+        }
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1);
     }
 

@@ -49,7 +49,7 @@ mod verdict;
 pub use crate::engine::{Device, EngineError};
 pub use axes::Axes;
 pub use batcher::{Batcher, SessionOpener};
-pub use layout_cache::kept_layout;
+pub use layout_cache::{Circumstances, kept_layout};
 pub use request::{Reply, Request, RequestError, Timing};
 pub use settings::{BatchAxes, BatchingMode, BatchingSettings, Layout, LayoutChoice, PaddedAxis};
 pub use shared::Queued;

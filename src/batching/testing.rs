@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::SessionOpener;
 use crate::engine::scripted::placement;
-use crate::engine::{EngineError, Placement, Session, Signature};
+use crate::engine::{Device, EngineError, Placement, Session, Signature};
 use crate::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
 /// A spec from a shape such as `batch,?,64`: numbers are fixed, `?` is open and nameless, empty
@@ -49,6 +49,8 @@ pub(super) struct Model {
     pub opened: Arc<AtomicUsize>,
     /// The threads on which sessions were freed.
     pub freed: Arc<Mutex<Vec<ThreadId>>>,
+    /// Where its sessions say that they run.
+    pub placement: Placement,
 }
 
 impl Model {
@@ -64,6 +66,7 @@ impl Model {
             runs: Arc::default(),
             opened: Arc::default(),
             freed: Arc::default(),
+            placement: placement(),
         }
     }
 
@@ -102,18 +105,22 @@ impl Model {
         })
     }
 
+    /// The same on another device.
+    pub fn on(self, device: Device) -> Model {
+        Model { placement: Placement { device, ..placement() }, ..self }
+    }
+
     pub fn opener(&self) -> SessionOpener {
         let model = self.clone();
         Arc::new(move |_threads| {
             model.opened.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(ModelSession { model: model.clone(), placement: placement() }))
+            Ok(Box::new(ModelSession { model: model.clone() }))
         })
     }
 }
 
 struct ModelSession {
     model: Model,
-    placement: Placement,
 }
 
 impl Drop for ModelSession {
@@ -128,7 +135,7 @@ impl Session for ModelSession {
     }
 
     fn placement(&self) -> &Placement {
-        &self.placement
+        &self.model.placement
     }
 
     fn run(

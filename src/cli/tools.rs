@@ -10,7 +10,8 @@ use crate::engine::{DeviceChoice, EngineChoice};
 /// Shows what a model is and which engine can run it.
 ///
 /// Inputs, outputs, operator sets, operators, parameters, and each engine's answer when it opens
-/// the file. Exits with 1 where the file is no model, or no engine that was asked can run it.
+/// the file. Exits with 1 where the file is no model, or no engine that was asked can run it, and
+/// with 2 where there is no file.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
     /// An .onnx file, or a folder with numbered versions, of which the highest is shown.

@@ -15,8 +15,9 @@ mod serve;
 use anyhow::Result;
 
 use crate::cli::{Command, RuntimeCommand};
-use crate::config::ConfigProblems;
+use crate::config::{ConfigProblems, Problem};
 use crate::engine::EngineSettings;
+use crate::repository::RepositoryError;
 
 /// How a subcommand ended that has said itself what there is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Ending {
     Done,
     /// It ran, and the answer is no.
     Failed,
-    /// The configuration is wrong.
+    /// The command line or the configuration is wrong.
     Misconfigured,
 }
 
@@ -73,10 +74,15 @@ pub fn exit_code(result: &Result<Ending>) -> (u8, Option<String>) {
     }
 }
 
+/// A path on the command line at which there is not what `option` asks for: wrong use, not a
+/// failure, as `serve` has it.
+fn misplaced(option: &str, error: &RepositoryError) -> ConfigProblems {
+    Problem::on_command_line(option, error.to_string()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Problem;
 
     #[test]
     fn every_ending_has_its_exit_code() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::misplaced;
 use super::output::print;
 use crate::repository::{self, MODEL_FILE, ModelPlace, read_model, read_repository};
 
@@ -50,7 +51,7 @@ impl From<repository::Problem> for Problem {
 /// # Errors
 /// The repository cannot be read, or standard output cannot be written.
 pub fn models(repository: &Path, json: bool) -> anyhow::Result<()> {
-    let listing = list(repository)?;
+    let listing = list(repository).map_err(|error| misplaced("--repository", &error))?;
     let mut text = if json { serde_json::to_string_pretty(&listing)? } else { as_text(&listing) };
     if !text.ends_with('\n') {
         text.push('\n');

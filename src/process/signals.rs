@@ -55,23 +55,28 @@ impl Signals {
 
     /// The next one. Dropping the future loses none.
     pub async fn next(&mut self) -> SignalEvent {
+        let Signals { terminate, interrupt, hangup } = self;
         tokio::select! {
             // A stop goes before a reload that came with it.
             biased;
-            Some(()) = self.terminate.recv() => SignalEvent::Stop(StopSignal::Terminate),
-            Some(()) = self.interrupt.recv() => SignalEvent::Stop(StopSignal::Interrupt),
-            Some(()) = self.hangup.recv() => SignalEvent::Reload,
-            else => std::future::pending().await,
+            signal = stop(terminate, interrupt) => SignalEvent::Stop(signal),
+            Some(()) = hangup.recv() => SignalEvent::Reload,
         }
     }
 
-    /// The next request to stop; reloads meanwhile are passed over.
+    /// The next request to stop. A reload that is asked for meanwhile stays for
+    /// [`next`](Self::next).
     pub async fn next_stop(&mut self) -> StopSignal {
-        loop {
-            if let SignalEvent::Stop(stop) = self.next().await {
-                return stop;
-            }
-        }
+        stop(&mut self.terminate, &mut self.interrupt).await
+    }
+}
+
+async fn stop(terminate: &mut Signal, interrupt: &mut Signal) -> StopSignal {
+    tokio::select! {
+        biased;
+        Some(()) = terminate.recv() => StopSignal::Terminate,
+        Some(()) = interrupt.recv() => StopSignal::Interrupt,
+        else => std::future::pending().await,
     }
 }
 
@@ -90,5 +95,6 @@ mod tests {
         kill_process(getpid(), Number::TERM).unwrap();
         let stop = signals.next_stop().await;
         assert_eq!((stop, stop.to_string().as_str()), (StopSignal::Terminate, "SIGTERM"));
+        assert_eq!(signals.next().await, SignalEvent::Reload);
     }
 }

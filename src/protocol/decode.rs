@@ -1,15 +1,12 @@
-//! A request's body to an [`InferRequest`], and the memory of the last one's JSON.
+//! A request's body to an [`InferRequest`].
 
 use bytes::Bytes;
 
-use super::binary::{Tail, decode_raw};
-use super::header::{Header, json_text};
+use super::binary::decode_raw;
+use super::header::RequestHeader;
 use super::infer::InferRequest;
 use super::{Limits, ProtocolError};
 use crate::tensor::TensorSpec;
-
-/// A header longer than this is not remembered: comparing would cost what reading does.
-const MEMO_BYTES: usize = 4096;
 
 /// Value of the header `Inference-Header-Content-Length`.
 ///
@@ -43,60 +40,5 @@ pub fn decode_infer(
         return decode_raw(body, inputs);
     }
     let length = header_length.unwrap_or(body.len());
-    let header = read_header(&body, length, limits)?;
-    header.attach(Tail::new(body, length))
-}
-
-fn read_header(body: &Bytes, length: usize, limits: &Limits) -> Result<Header, ProtocolError> {
-    let Some(bytes) = body.get(..length) else {
-        let expected = format!("at most the body's length, {}", body.len());
-        let field = "Inference-Header-Content-Length";
-        return Err(ProtocolError::field(field, expected, length.to_string()));
-    };
-    Header::read(json_text(bytes)?, body, limits)
-}
-
-/// Decodes requests and remembers the last one's JSON: a client that sends tensors in binary
-/// repeats it to the byte, and comparing it is many times quicker than reading it. One per
-/// thread or connection; it keeps nothing of a body.
-#[derive(Debug)]
-pub struct HeaderMemo {
-    limits: Limits,
-    text: Vec<u8>,
-    /// What `text` says.
-    header: Option<Header>,
-}
-
-impl HeaderMemo {
-    pub fn new(limits: Limits) -> HeaderMemo {
-        HeaderMemo { limits, text: Vec::new(), header: None }
-    }
-
-    /// As [`decode_infer`].
-    ///
-    /// # Errors
-    /// As [`decode_infer`].
-    pub fn decode_infer(
-        &mut self,
-        body: Bytes,
-        header_length: Option<usize>,
-        inputs: &[TensorSpec],
-    ) -> Result<InferRequest, ProtocolError> {
-        let length = match header_length {
-            Some(length @ 1..=MEMO_BYTES) if length <= body.len() => length,
-            _ => return decode_infer(body, header_length, inputs, &self.limits),
-        };
-        if let Some(header) = &self.header
-            && self.text == body[..length]
-        {
-            return header.attach(Tail::new(body, length));
-        }
-        let header = read_header(&body, length, &self.limits)?;
-        if header.is_template() {
-            self.text.clear();
-            self.text.extend_from_slice(&body[..length]);
-            self.header = Some(header.clone());
-        }
-        header.attach(Tail::new(body, length))
-    }
+    RequestHeader::read(&body, length, limits)?.request(body, length)
 }

@@ -50,15 +50,25 @@ pub fn encode_infer(response: InferResponse<'_>) -> Result<Body, ProtocolError> 
         body.parts.push(json.into());
         return Ok(body);
     }
+    let binary = response.outputs.iter().filter(|output| output.binary);
+    Ok(behind(json, binary.map(|output| &output.tensor)))
+}
+
+/// The body of a response whose JSON is known, with these tensors in binary behind it. None of
+/// them has a string of 4 GiB or more.
+pub fn encode_behind<'t>(json: &[u8], tensors: impl Iterator<Item = &'t Tensor> + Clone) -> Body {
+    let small = tensors.clone().map(Tensor::byte_size).filter(|&size| size < OWN_PART_BYTES);
+    let mut buffer = Vec::with_capacity(json.len() + small.sum::<usize>());
+    buffer.extend_from_slice(json);
+    behind(buffer, tensors)
+}
+
+fn behind<'t>(json: Vec<u8>, tensors: impl Iterator<Item = &'t Tensor>) -> Body {
     let header_length = Some(json.len());
     let mut parts = Parts { body: Body { header_length, ..Body::default() }, buffer: json };
-    for output in response.outputs {
-        if output.binary {
-            parts.tensor(&output.tensor);
-        }
-    }
+    tensors.for_each(|tensor| parts.tensor(tensor));
     parts.flush();
-    Ok(parts.body)
+    parts.body
 }
 
 /// Refuses an output whose type has no JSON form, unless it goes out in binary.

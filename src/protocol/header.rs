@@ -22,7 +22,7 @@ const MAX_RANK: usize = 64;
 
 /// A request without the bytes that lie behind its JSON.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub struct RequestHeader {
     /// Its inputs are in `inputs` until the bytes are there.
     request: InferRequest,
     inputs: Vec<Listed>,
@@ -43,9 +43,22 @@ pub enum Value {
     Binary { data_type: DataType, shape: Shape, size: usize },
 }
 
-impl Header {
-    /// Reads the JSON; `text` is the beginning of `body`.
-    pub fn read(text: &str, body: &Bytes, limits: &Limits) -> Result<Header, ProtocolError> {
+impl RequestHeader {
+    /// Reads the JSON in the first `length` bytes of a body.
+    ///
+    /// # Errors
+    /// As [`decode_infer`](super::decode_infer).
+    pub fn read(
+        body: &Bytes,
+        length: usize,
+        limits: &Limits,
+    ) -> Result<RequestHeader, ProtocolError> {
+        let Some(text) = body.get(..length) else {
+            let expected = format!("at most the body's length, {}", body.len());
+            let field = "Inference-Header-Content-Length";
+            return Err(ProtocolError::field(field, expected, length.to_string()));
+        };
+        let text = json_text(text)?;
         let mut cursor = Cursor::new(text, limits.max_json_depth);
         let mut request = InferRequest::default();
         let mut inputs: Option<Vec<Listed>> = None;
@@ -79,7 +92,7 @@ impl Header {
         request.outputs = outputs.unwrap_or_default();
         distinct("inputs", inputs.iter().map(|input| &*input.name))?;
         distinct("outputs", request.outputs.iter().map(|output| &*output.name))?;
-        Ok(Header { request, inputs })
+        Ok(RequestHeader { request, inputs })
     }
 
     /// Whether all tensors lie behind the JSON, so that the same text means the same again.
@@ -87,26 +100,48 @@ impl Header {
         self.inputs.iter().all(|input| matches!(input.value, Value::Binary { .. }))
     }
 
-    /// The request, with the tensors that lie behind the JSON. Borrows: a header that is
-    /// remembered serves again.
-    pub fn attach(&self, mut tail: Tail) -> Result<InferRequest, ProtocolError> {
+    /// Names of the inputs, in the JSON's order.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().map(|input| &*input.name)
+    }
+
+    /// The request with the tensors of this body, whose first `length` bytes were read. Borrows: a
+    /// header that is remembered serves again.
+    ///
+    /// # Errors
+    /// The bytes behind the JSON are not what it says.
+    pub fn request(&self, body: Bytes, length: usize) -> Result<InferRequest, ProtocolError> {
         let mut request = self.request.clone();
         request.inputs.reserve_exact(self.inputs.len());
+        self.tensors(body, length, |index, tensor| {
+            request.inputs.push(InferInput { name: self.inputs[index].name.clone(), tensor });
+        })?;
+        Ok(request)
+    }
+
+    /// The tensors alone, each with its place in the JSON.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); some tensors may have been taken then.
+    pub fn tensors(
+        &self,
+        body: Bytes,
+        length: usize,
+        mut take: impl FnMut(usize, Tensor),
+    ) -> Result<(), ProtocolError> {
+        let mut tail = Tail::new(body, length);
         for (index, Listed { name, value }) in self.inputs.iter().enumerate() {
-            let name = name.clone();
             let tensor = match value {
                 Value::Tensor(tensor) => tensor.clone(),
                 &Value::Binary { data_type, ref shape, size } => {
-                    let shape = shape.clone();
-                    let field = || format!("inputs[{index}] {:?}", excerpt(&name));
+                    let field = || format!("inputs[{index}] {:?}", excerpt(name));
                     let bytes = tail.take(size, &field)?;
-                    decode_tensor(data_type, shape, bytes, &field)?
+                    decode_tensor(data_type, shape.clone(), bytes, &field)?
                 }
             };
-            request.inputs.push(InferInput { name, tensor });
+            take(index, tensor);
         }
-        tail.finish()?;
-        Ok(request)
+        tail.finish()
     }
 }
 

@@ -23,9 +23,10 @@ pub mod v1;
 pub mod v2;
 
 pub use classify::classify;
-pub use decode::{HeaderMemo, decode_infer, parse_header_length};
-pub use encode::encode_infer;
+pub use decode::{decode_infer, parse_header_length};
+pub use encode::{encode_behind, encode_infer};
 pub use error::ProtocolError;
+pub use header::RequestHeader;
 pub use infer::{
     Body, CONTENT_TYPE_BINARY, CONTENT_TYPE_JSON, HEADER_LENGTH_HEADER, InferInput, InferRequest,
     InferResponse, OutputTensor, ParameterValue, RequestedOutput,

@@ -1,5 +1,9 @@
 //! The admin thread: it owns the listeners, gives inference away and answers everything else
 //! itself, so that health, metrics and administration never wait for a model.
+//!
+//! HTTP/1 connections that begin with inference are given away whole. One of HTTP/2 stays, for it
+//! carries both kinds at once: its inferences are given away one by one, each at the price of two
+//! hand-overs between threads.
 
 use std::cell::Cell;
 use std::io;
@@ -108,7 +112,7 @@ impl Admin {
                 return events::connection_refused("silent", &error);
             }
         };
-        if opening == Opening::Administration {
+        if opening != Opening::Inference {
             connection::serve(self.thread.clone(), stream, opening).await;
             drop(admission);
             return;

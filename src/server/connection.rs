@@ -11,12 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::handlers::asked::Memo;
 use super::network::NetworkThread;
-use super::progress::{Command, Patience, Progress};
+use super::progress::{Command, Patience, Progress, Wire};
 use super::service;
 use super::stream::{Opening, Stream};
 use super::watched::Watched;
-use crate::protocol::{HeaderMemo, Limits};
+use crate::protocol::Limits;
 
 /// Requests at once on one HTTP/2 connection: as many as its peers usually grant.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -31,25 +32,24 @@ pub struct Connection {
     pub thread: Rc<NetworkThread>,
     pub progress: Rc<Progress>,
     /// A client mostly repeats itself.
-    pub memo: RefCell<HeaderMemo>,
+    pub memo: RefCell<Memo>,
 }
 
 /// Serves a connection until either side ends it.
 pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) {
     let settings = &thread.shared.settings;
     let limits = Limits { max_json_depth: settings.max_json_depth };
-    let is_http2 = opening == Opening::Http2;
-    let header = (!is_http2).then_some(settings.header_timeout);
-    let patience = Patience { header, idle: settings.idle_timeout };
-    let progress = Rc::new(Progress::new(Instant::now()));
+    let wire = if opening == Opening::Http2 { Wire::Http2 } else { Wire::Http1 };
+    let patience = Patience { header: settings.header_timeout, idle: settings.idle_timeout };
+    let progress = Rc::new(Progress::new(wire, Instant::now()));
     let _watch = thread.watch(progress.clone(), patience);
     let io = TokioIo::new(Watched::new(stream, progress.clone()));
-    let memo = RefCell::new(HeaderMemo::new(limits));
+    let memo = RefCell::new(Memo::new(limits));
     let shared = Rc::new(Connection { thread, progress: progress.clone(), memo });
     let service = service_fn(move |request| service::answer(shared.clone(), request));
     // An error ends the connection and concerns its client alone: hyper has answered what can be
     // answered, and what was under way is counted as cancelled.
-    if is_http2 {
+    if wire == Wire::Http2 {
         let mut builder = http2::Builder::new(OnThisThread);
         builder
             .timer(TokioTimer::new())

@@ -55,7 +55,7 @@ impl Shared {
 pub enum Handoff {
     /// A connection, from its first byte on.
     Connection { stream: DetachedStream, opening: Opening, admission: Admission },
-    /// A request for a model that came over a connection which began with administration.
+    /// A request for a model that came over a connection of the admin thread's own.
     Work(Work),
 }
 
@@ -91,6 +91,9 @@ pub struct NetworkThread {
     pub shared: Arc<Shared>,
     /// The threads that it gives inference to; a data thread has none.
     data: Vec<DataThread>,
+    /// Where among them the search for the idlest begins: each in turn, so that single requests,
+    /// which are nobody's connection, are spread as well.
+    turn: Cell<usize>,
     connections: RefCell<HashMap<u64, (Rc<Progress>, Patience)>>,
     next: Cell<u64>,
 }
@@ -100,14 +103,18 @@ impl NetworkThread {
         NetworkThread {
             shared,
             data,
+            turn: Cell::new(0),
             connections: RefCell::new(HashMap::new()),
             next: Cell::new(0),
         }
     }
 
-    /// The data thread with the fewest connections; `None` on a data thread.
+    /// The data thread with the fewest connections, of equal ones each in turn; `None` on a data
+    /// thread.
     pub fn idlest_data_thread(&self) -> Option<&DataThread> {
-        self.data.iter().min_by_key(|data| data.load.load(Ordering::Relaxed))
+        let (before, after) = self.data.split_at(self.turn.get());
+        self.turn.set((self.turn.get() + 1) % self.data.len().max(1));
+        after.iter().chain(before).min_by_key(|data| data.load.load(Ordering::Relaxed))
     }
 
     /// Watches a connection until the returned guard is dropped.

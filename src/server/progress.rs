@@ -24,23 +24,37 @@ pub enum Command {
 /// How long a connection may stand still.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// From a head's first byte to its last; `None` where heads are not told apart (HTTP/2).
-    pub header: Option<Duration>,
+    /// From a head's first byte to its last, and from being told to finish to the end.
+    pub header: Duration,
     /// Without any request, or with a client that does not take its response.
     pub idle: Duration,
 }
 
+/// What a connection's bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Bytes between two requests begin the next one.
+    Http1,
+    /// Bytes may be anything: a PING, a piece of a head that never ends. Only requests and what
+    /// is taken of their responses say that the connection is used.
+    Http2,
+}
+
 /// The state that a connection, its requests and its thread share.
 pub struct Progress {
+    wire: Wire,
     /// Set by the thread, taken by the connection.
     command: Cell<Option<Command>>,
     /// The connection's, woken with a command.
     waker: RefCell<Option<Waker>>,
     /// Requests that have not been answered.
     running: Cell<usize>,
-    /// When the first bytes of a request came whose handler has not started yet.
+    /// When the first bytes of a request came whose handler has not started yet; never known of
+    /// HTTP/2.
     head_since: Cell<Option<Instant>>,
-    /// When bytes last came or went.
+    /// Whether something moved since the thread last looked: what it notes costs no clock.
+    stirred: Cell<bool>,
+    /// When the thread last saw that something had moved.
     moved: Cell<Instant>,
     /// Since when the client takes no bytes.
     write_blocked_since: Cell<Option<Instant>>,
@@ -53,19 +67,25 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(now: Instant) -> Progress {
+    pub fn new(wire: Wire, now: Instant) -> Progress {
         Progress {
+            wire,
             command: Cell::new(None),
             waker: RefCell::new(None),
             running: Cell::new(0),
             // The first bytes were seen before the connection came here.
-            head_since: Cell::new(Some(now)),
+            head_since: Cell::new((wire == Wire::Http1).then_some(now)),
+            stirred: Cell::new(false),
             moved: Cell::new(now),
             write_blocked_since: Cell::new(None),
             finishing_since: Cell::new(None),
             leaving: RefCell::new(SmallVec::new()),
             left_unread: Cell::new(false),
         }
+    }
+
+    pub fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// Tells the connection something; [`Command::Abort`] wins.
@@ -90,6 +110,7 @@ impl Progress {
     /// A handler starts; says when its request arrived.
     pub fn request_started(&self) -> Instant {
         self.running.set(self.running.get() + 1);
+        self.stirred.set(true);
         self.head_since.take().unwrap_or_else(Instant::now)
     }
 
@@ -99,15 +120,25 @@ impl Progress {
     }
 
     pub fn bytes_came(&self) {
-        let now = Instant::now();
-        self.moved.set(now);
+        if self.wire == Wire::Http2 {
+            return;
+        }
+        self.stirred.set(true);
         if self.running.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(now));
+            self.head_since.set(Some(Instant::now()));
         }
     }
 
     pub fn bytes_went(&self) {
         self.write_blocked_since.set(None);
+        if self.wire == Wire::Http1 {
+            self.stirred.set(true);
+        }
+    }
+
+    /// hyper has taken a part of a response, for which over HTTP/2 the client has made room.
+    pub fn part_taken(&self) {
+        self.stirred.set(true);
     }
 
     pub fn write_blocked(&self) {
@@ -128,7 +159,6 @@ impl Progress {
             return;
         }
         let now = Instant::now();
-        self.moved.set(now);
         for mut account in leaving.drain(..) {
             account.written(now);
         }
@@ -159,15 +189,19 @@ impl Progress {
             return Some(Command::Abort);
         }
         if self.running.get() > 0 {
-            // The handler has its own deadlines.
+            // The handler has its own deadlines. Every wait begins again when it has answered.
+            self.moved.set(now);
+            self.finishing_since.set(self.finishing_since.get().map(|_| now));
             return None;
         }
-        if let Some(since) = self.finishing_since.get() {
-            let limit = patience.header.unwrap_or(patience.idle);
-            return passed(since, limit).then_some(Command::Abort);
+        if self.stirred.take() {
+            self.moved.set(now);
         }
-        if let (Some(since), Some(limit)) = (self.head_since.get(), patience.header)
-            && passed(since, limit)
+        if let Some(since) = self.finishing_since.get() {
+            return passed(since, patience.header).then_some(Command::Abort);
+        }
+        if let Some(since) = self.head_since.get()
+            && passed(since, patience.header)
         {
             return Some(Command::Abort);
         }
@@ -184,54 +218,115 @@ mod tests {
     use super::*;
 
     const PATIENCE: Patience =
-        Patience { header: Some(Duration::from_secs(10)), idle: Duration::from_secs(75) };
+        Patience { header: Duration::from_secs(10), idle: Duration::from_secs(75) };
 
     fn after(start: Instant, seconds: u64) -> Instant {
         start + Duration::from_secs(seconds)
     }
 
+    /// A connection as `wire` says, and a look at it after so many seconds.
+    fn connection(wire: Wire) -> (Progress, impl Fn(&Progress, u64) -> Option<Command>) {
+        let start = Instant::now();
+        let look =
+            move |progress: &Progress, seconds| progress.judge(after(start, seconds), PATIENCE);
+        (Progress::new(wire, start), look)
+    }
+
     #[test]
     fn a_head_that_does_not_end_is_cut_off() {
-        let start = Instant::now();
-        let progress = Progress::new(start);
-        assert_eq!(progress.judge(after(start, 10), PATIENCE), None);
-        assert_eq!(progress.judge(after(start, 11), PATIENCE), Some(Command::Abort));
+        let (progress, look) = connection(Wire::Http1);
+        assert_eq!(look(&progress, 10), None);
+        progress.bytes_came();
+        assert_eq!(look(&progress, 11), Some(Command::Abort));
     }
 
     #[test]
     fn a_running_request_may_take_as_long_as_it_likes() {
-        let start = Instant::now();
-        let progress = Progress::new(start);
-        assert_eq!(progress.request_started(), start);
-        assert_eq!(progress.judge(after(start, 10_000), PATIENCE), None);
+        for wire in [Wire::Http1, Wire::Http2] {
+            let (progress, look) = connection(wire);
+            progress.request_started();
+            assert_eq!(look(&progress, 10_000), None);
+            progress.request_answered();
+            assert_eq!(look(&progress, 10_075), None, "{wire:?}");
+            assert_eq!(look(&progress, 10_151), Some(Command::Finish), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_arrives_with_its_first_byte_or_over_http2_when_it_is_whole() {
+        let start = Instant::now().checked_sub(Duration::from_secs(5)).expect("a clock past 5 s");
+        assert_eq!(Progress::new(Wire::Http1, start).request_started(), start);
+        let progress = Progress::new(Wire::Http2, start);
+        progress.bytes_came();
+        let before = Instant::now();
+        assert!(progress.request_started() >= before, "a PING is the beginning of no request");
     }
 
     #[test]
     fn an_idle_connection_finishes_and_then_ends() {
-        let start = Instant::now();
-        let progress = Progress::new(start);
+        for wire in [Wire::Http1, Wire::Http2] {
+            let (progress, look) = connection(wire);
+            progress.request_started();
+            progress.request_answered();
+            assert_eq!(look(&progress, 1), None);
+            assert_eq!(look(&progress, 76), None);
+            assert_eq!(look(&progress, 77), Some(Command::Finish));
+            assert_eq!(look(&progress, 80), None);
+            assert_eq!(look(&progress, 88), Some(Command::Abort));
+        }
+    }
+
+    #[test]
+    fn over_http2_bytes_alone_keep_no_connection() {
+        let (progress, look) = connection(Wire::Http2);
+        for second in 0..=75 {
+            progress.bytes_came();
+            progress.bytes_went();
+            assert_eq!(look(&progress, second), None);
+        }
+        assert_eq!(look(&progress, 76), Some(Command::Finish));
+        progress.bytes_came();
+        assert_eq!(look(&progress, 87), Some(Command::Abort));
+    }
+
+    #[test]
+    fn a_request_that_comes_while_a_connection_finishes_is_waited_for() {
+        let (progress, look) = connection(Wire::Http2);
+        assert_eq!(look(&progress, 76), Some(Command::Finish));
         progress.request_started();
+        assert_eq!(look(&progress, 200), None);
         progress.request_answered();
-        assert_eq!(progress.judge(after(start, 75), PATIENCE), None);
-        assert_eq!(progress.judge(after(start, 76), PATIENCE), Some(Command::Finish));
-        assert_eq!(progress.judge(after(start, 80), PATIENCE), None);
-        assert_eq!(progress.judge(after(start, 87), PATIENCE), Some(Command::Abort));
+        assert_eq!(look(&progress, 201), None);
+        assert_eq!(look(&progress, 211), Some(Command::Abort));
+    }
+
+    #[test]
+    fn a_client_that_takes_its_response_slowly_is_not_idle() {
+        for wire in [Wire::Http1, Wire::Http2] {
+            let (progress, look) = connection(wire);
+            progress.request_started();
+            progress.request_answered();
+            for second in (0..1000).step_by(70) {
+                progress.bytes_went();
+                progress.part_taken();
+                assert_eq!(look(&progress, second), None, "{wire:?}");
+            }
+        }
     }
 
     #[test]
     fn a_client_that_takes_nothing_is_cut_off() {
-        let start = Instant::now();
-        let progress = Progress::new(start);
+        let (progress, look) = connection(Wire::Http1);
         progress.request_started();
         progress.write_blocked();
-        assert_eq!(progress.judge(after(start, 200), PATIENCE), Some(Command::Abort));
+        assert_eq!(look(&progress, 200), Some(Command::Abort));
         progress.bytes_went();
-        assert_eq!(progress.judge(after(start, 200), PATIENCE), None);
+        assert_eq!(look(&progress, 200), None);
     }
 
     #[test]
     fn an_abort_is_not_taken_back() {
-        let progress = Progress::new(Instant::now());
+        let (progress, _) = connection(Wire::Http1);
         progress.tell(Command::Abort);
         progress.tell(Command::Finish);
         assert_eq!(progress.take_command(Waker::noop()), Some(Command::Abort));

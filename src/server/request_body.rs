@@ -19,9 +19,8 @@ use super::progress::Progress;
 /// really comes.
 const TRUSTED_LENGTH: usize = 1024 * 1024;
 
-/// A body of up to this many bytes is copied out of its connection's read buffer, so that hyper
-/// reads the next request into the same memory: a new buffer for every request, gone cold by the
-/// time it comes round again, costs more than the copy.
+/// A body of up to this many bytes is copied out of the buffer that it was read into, which would
+/// otherwise wait with it: hyper reads into 8 KiB at a time, and many small requests may wait.
 const DETACHED_BYTES: usize = 4 * 1024;
 
 /// Length of the JSON in front of binary tensors.

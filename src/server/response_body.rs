@@ -10,7 +10,11 @@ use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::account::Account;
-use super::progress::Progress;
+use super::progress::{Progress, Wire};
+
+/// Over HTTP/2, hyper asks for more only when the client has made room: in pieces of this size,
+/// that tells a client which takes its response from one that does not.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a handler answers with.
 #[derive(Default)]
@@ -66,10 +70,15 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         let Some(part) = this.answer.parts.get_mut(this.next) else { return Poll::Ready(None) };
-        let part = std::mem::take(part);
-        this.next += 1;
+        let piece = if this.progress.wire() == Wire::Http2 && part.len() > PIECE_BYTES {
+            part.split_to(PIECE_BYTES)
+        } else {
+            this.next += 1;
+            std::mem::take(part)
+        };
+        this.progress.part_taken();
         this.settle();
-        Poll::Ready(Some(Ok(Frame::data(part))))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -89,20 +98,41 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn parts_come_out_in_order_and_empty_ones_are_left_out() {
-        let parts = ["ab", "", "cde"].map(|part| Bytes::from_static(part.as_bytes()));
-        let answer = Answer { parts: SmallVec::from_iter(parts), account: None };
-        let progress = Rc::new(Progress::new(Instant::now()));
-        let mut body = ResponseBody::new(answer, progress);
-        assert_eq!(body.size_hint().exact(), Some(5));
+    /// Everything that comes out, piece by piece.
+    fn pieces(body: &mut ResponseBody) -> Vec<Bytes> {
         let mut context = Context::from_waker(Waker::noop());
         let mut taken = Vec::new();
-        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(&mut context) {
             taken.push(frame.into_data().expect("only data is sent"));
         }
-        assert_eq!(taken, ["ab", "cde"]);
         assert!(body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(0));
+        taken
+    }
+
+    #[test]
+    fn parts_come_out_in_order_and_empty_ones_are_left_out() {
+        for wire in [Wire::Http1, Wire::Http2] {
+            let parts = ["ab", "", "cde"].map(|part| Bytes::from_static(part.as_bytes()));
+            let answer = Answer { parts: SmallVec::from_iter(parts), account: None };
+            let progress = Rc::new(Progress::new(wire, Instant::now()));
+            let mut body = ResponseBody::new(answer, progress);
+            assert_eq!(body.size_hint().exact(), Some(5));
+            assert_eq!(pieces(&mut body), ["ab", "cde"]);
+        }
+    }
+
+    #[test]
+    fn over_http2_a_long_part_comes_in_pieces() {
+        let whole = Bytes::from_iter((0..3 * PIECE_BYTES / 2).map(|byte| byte as u8));
+        for (wire, lengths) in
+            [(Wire::Http1, vec![whole.len()]), (Wire::Http2, vec![PIECE_BYTES, PIECE_BYTES / 2])]
+        {
+            let progress = Rc::new(Progress::new(wire, Instant::now()));
+            let mut body = ResponseBody::new(Answer::of(whole.clone()), progress);
+            let taken = pieces(&mut body);
+            assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), lengths);
+            assert_eq!(taken.concat(), whole);
+        }
     }
 }

@@ -102,8 +102,8 @@ async fn attempt(
         Err(Unaccepted::Answered(response)) => return Ok(*response),
         Err(Unaccepted::Failed(failure)) => return Err(failure),
     };
-    // The head lies in the connection's read buffer, which hyper uses again only where nobody
-    // holds any of it.
+    // The head lies in the buffer that it was read into, and holds all of it for as long as the
+    // model runs.
     *head = Request::new(()).into_parts().0;
     Ok(inference.answer(connection).await)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The address that DESIGN promises where none is given.
+/// Where no address is given: this machine alone, for the API has no password.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 /// Connections at once; more wait in the kernel's backlog.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;

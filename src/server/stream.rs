@@ -31,7 +31,7 @@ pub enum Opening {
     Inference,
     /// Any other HTTP/1 request.
     Administration,
-    /// HTTP/2, whose requests are not to be seen yet. Who speaks it without TLS means inference.
+    /// HTTP/2, whose requests are of both kinds, at the same time.
     Http2,
 }
 

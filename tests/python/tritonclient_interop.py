@@ -5,7 +5,9 @@ listed (which its engine lacks, and which it must then have refused), an identit
 Prints a line per check; any mismatch is an exception.
 """
 
+import json
 import sys
+import time
 
 import ml_dtypes
 import numpy as np
@@ -82,6 +84,7 @@ def main():
     check_compression(server)
     check_async(server)
     check_errors(server)
+    check_control(server)
     print("all passed")
 
 
@@ -122,6 +125,29 @@ def check_errors(server):
             print("ok refused", name, "-", error.message())
         else:
             raise AssertionError("a wrong " + name + " was accepted")
+
+
+def check_control(server):
+    """What the daemon says of a model's configuration it takes back; an unload ends the model."""
+    name = "identity_fp32"
+    config = server.get_model_config(name)
+    server.load_model(name, config=json.dumps(config))
+    assert server.get_model_config(name) == config
+    check(server, "FP32", True, True)
+    server.unload_model(name)
+    end = time.monotonic() + 60
+    while server.is_model_ready(name):
+        assert time.monotonic() < end, "it is still ready"
+        time.sleep(0.01)
+    try:
+        check(server, "FP32", True, True)
+    except InferenceServerException as error:
+        print("ok refused unloaded -", error.message())
+    else:
+        raise AssertionError("an unloaded model answered")
+    server.load_model(name)
+    check(server, "FP32", True, True)
+    print("ok load and unload")
 
 
 if __name__ == "__main__":

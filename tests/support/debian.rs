@@ -1,14 +1,15 @@
 //! Programs out of Debian packages, fetched by name where they are missing. A test that cannot get
-//! what it needs fails and says why.
+//! what it needs fails and says why. The library's own tests use this file too.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
 /// Where fetched things are kept between runs.
-const CACHE: &str = env!("CARGO_TARGET_TMPDIR");
+const CACHE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp");
 
 /// One test at a time fetches; the others find what it fetched. (Two test processes at a time
 /// are kept apart by the rename that ends every fetch.)
@@ -47,10 +48,35 @@ pub fn unpacked_program(package: &str, program: &str) -> PathBuf {
 
 /// A program out of a Debian package that works only when installed.
 pub fn installed_program(package: &str, program: &str) -> PathBuf {
-    if let Some(installed) = installed(program) {
-        return installed;
+    found_or_installed(package, program, || installed(program))
+}
+
+/// Python with the modules that fetch packages and make environments, each of which Debian packs
+/// apart.
+pub fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let python = installed_program("python3", "python3");
+        for (package, module) in [("python3-pip", "pip"), ("python3-venv", "ensurepip")] {
+            found_or_installed(package, &format!("{module} for {}", python.display()), || {
+                let import = ["-c", &format!("import {module}")];
+                run(Command::new(&python).args(import)).ok()
+            });
+        }
+        python
+    })
+}
+
+/// What `find` finds, once the package is installed where it finds nothing.
+fn found_or_installed<T>(package: &str, thing: &str, find: impl Fn() -> Option<T>) -> T {
+    if let Some(found) = find() {
+        return found;
     }
     let _one = FETCHING.lock();
+    // Another test may have waited for the same.
+    if let Some(found) = find() {
+        return found;
+    }
     let mut install = Command::new("apt-get");
     install.args(["install", "--yes", "--no-install-recommends", package]);
     install.env("DEBIAN_FRONTEND", "noninteractive");
@@ -58,8 +84,8 @@ pub fn installed_program(package: &str, program: &str) -> PathBuf {
         run(Command::new("apt-get").arg("update"))?;
         run(&mut install)
     });
-    done.unwrap_or_else(|error| panic!("{program} of Debian's {package} is needed: {error}"));
-    installed(program).unwrap_or_else(|| panic!("Debian's {package} has no {program}"))
+    done.unwrap_or_else(|error| panic!("{thing} of Debian's {package} is needed: {error}"));
+    find().unwrap_or_else(|| panic!("Debian's {package} is installed, and there is no {thing}"))
 }
 
 fn installed(program: &str) -> Option<PathBuf> {

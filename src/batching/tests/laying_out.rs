@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
+use crate::batching::settings::DEFAULT_MAX_BATCH_SIZE;
+use crate::engine::Device;
 
 /// A model whose run takes this long.
 fn slow(run: Duration) -> Model {
@@ -60,6 +62,68 @@ fn a_measured_layout_is_taken_from_the_cache_the_next_time() {
     assert!(model.runs.load(Ordering::SeqCst) - runs < 40, "nothing was measured again");
     let other = BatchingSettings { layout_key: "another".to_owned(), ..settings };
     assert_eq!(start(&model, &other).layout().origin, "measured");
+}
+
+#[test]
+fn a_cache_that_says_less_or_cannot_be_read_is_measured_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("layout.toml");
+    let settings = BatchingSettings {
+        layout: LayoutChoice::Threads,
+        max_batch_size: Some(4),
+        layout_cache: Some(path.clone()),
+        layout_key: "digest".to_owned(),
+        ..BatchingSettings::standard()
+    };
+    let model = slow(Duration::from_micros(50));
+    assert_eq!(start(&model, &settings).layout().origin, "measured");
+    let kept = std::fs::read_to_string(&path).expect("it is kept");
+    let before_devices = kept.replace("device = \"cpu\"\n", "");
+    assert_ne!(before_devices, kept);
+    std::fs::write(&path, before_devices).expect("the folder is writable");
+    assert_eq!(start(&model, &settings).layout().origin, "measured");
+    assert_eq!(start(&model, &settings).layout().origin, "cached");
+}
+
+#[test]
+fn an_accelerator_has_one_instance_whatever_the_cpu_was_measured_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = BatchingSettings {
+        layout: LayoutChoice::Threads,
+        layout_cache: Some(folder.path().join("layout.toml")),
+        layout_key: "digest".to_owned(),
+        ..BatchingSettings::standard()
+    };
+    assert_eq!(start(&slow(Duration::ZERO), &settings).layout().origin, "measured");
+    let model = slow(Duration::ZERO).on(Device::Cuda(0));
+    let expected = Layout {
+        inline: false,
+        instances: 1,
+        threads: 1,
+        max_batch_size: DEFAULT_MAX_BATCH_SIZE,
+        origin: "configured",
+    };
+    assert_eq!(start(&model, &settings).layout(), &expected);
+    assert_eq!(model.opened.load(Ordering::SeqCst), 1, "the cores divide no accelerator");
+    let two = BatchingSettings { instances: Some(2), ..settings };
+    assert_eq!(start(&model, &two).layout().instances, 2, "unless it is asked for");
+}
+
+#[test]
+fn runs_that_become_long_on_an_accelerator_move_to_one_instance() {
+    let model = deceiving().on(Device::Cuda(0));
+    let batcher = start(&model, &BatchingSettings::standard());
+    assert!(batcher.layout().inline);
+    for _ in 0..200 {
+        let requests = (0..8u8).map(|i| row(f32::from(i) + 100.0)).collect();
+        infer_all(&batcher, requests).into_iter().for_each(|reply| drop(values(reply)));
+        if !batcher.layout().inline {
+            break;
+        }
+    }
+    let layout = batcher.layout();
+    assert_eq!((layout.inline, layout.instances, layout.threads), (false, 1, 1));
+    batcher.join();
 }
 
 /// Short while it is proven, long for values from 100.

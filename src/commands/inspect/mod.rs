@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Ending;
 use super::output::{print, print_json};
-use crate::batching::{BatchingSettings, Layout, kept_layout};
+use super::{Ending, misplaced};
+use crate::batching::{BatchingSettings, Circumstances, Layout, kept_layout};
 use crate::cli::InspectArguments;
 use crate::config::{model_settings, standard_model_settings};
 use crate::engine::{
     DeviceChoice, EngineChoice, EngineSettings, ModelSource, SessionSettings, choose,
 };
 use crate::lifecycle::ModelSettings;
-use crate::repository::{MODEL_FILE, place_model, read_model};
+use crate::repository::{MODEL_FILE, digest_file, place_model, read_model};
 use facts::{Facts, gather};
 
 /// Everything that is shown.
@@ -37,6 +37,16 @@ struct KeptLayout {
     instances: usize,
     threads: usize,
     max_batch_size: usize,
+    measured_for: MeasuredFor,
+}
+
+/// Where the layout holds: a daemon in other circumstances measures anew.
+#[derive(Debug, Serialize)]
+struct MeasuredFor {
+    engine: String,
+    engine_version: String,
+    device: String,
+    cores: usize,
 }
 
 /// What one engine says when it is to open the model.
@@ -69,7 +79,7 @@ struct ProviderNodes {
 /// no error but the result.
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
     let (path, settings) = find(&arguments.model)?;
-    let layout = kept(&settings.batching);
+    let layout = kept(&path, &settings.batching);
     let mut session = settings.session;
     if arguments.device != DeviceChoice::Auto {
         session.device = arguments.device;
@@ -93,16 +103,21 @@ pub(super) fn inspect(arguments: &InspectArguments) -> Result<Ending> {
     Ok(if runs { Ending::Done } else { Ending::Failed })
 }
 
-/// The layout that the daemon measured at its last load, if it had to.
-fn kept(batching: &BatchingSettings) -> Option<KeptLayout> {
-    let layout = kept_layout(batching.layout_cache.as_deref()?)?;
+/// The layout that the daemon measured at its last load of this file, if it had to.
+fn kept(model: &Path, batching: &BatchingSettings) -> Option<KeptLayout> {
+    let (layout, circumstances) = kept_layout(batching.layout_cache.as_deref()?)?;
+    if circumstances.model != digest_file(model).ok()?.to_string() {
+        return None;
+    }
     let Layout { instances, threads, max_batch_size, .. } = layout;
-    Some(KeptLayout { instances, threads, max_batch_size })
+    let Circumstances { engine, engine_version, device, cores, .. } = circumstances;
+    let measured_for = MeasuredFor { engine, engine_version, device, cores };
+    Some(KeptLayout { instances, threads, max_batch_size, measured_for })
 }
 
 /// The model's file, of the highest version in a folder, and its settings.
 fn find(path: &Path) -> Result<(PathBuf, ModelSettings)> {
-    let place = place_model(Some("model"), path)?;
+    let place = place_model(Some("model"), path).map_err(|error| misplaced("MODEL", &error))?;
     let settings = model_settings(path, &standard_model_settings())?;
     let files = read_model(&place, settings.model_file.as_deref().unwrap_or(MODEL_FILE))?;
     let newest = files.versions.last().context("a model that was read has a version")?;

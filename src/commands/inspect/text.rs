@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::{Facts, Tensor};
-use super::{EngineAnswer, Inspection, KeptLayout};
+use super::{EngineAnswer, Inspection, KeptLayout, MeasuredFor};
 
 /// Width of the column of headings.
 const HEADING: usize = 12;
@@ -36,9 +36,12 @@ pub(super) fn text(inspection: &Inspection) -> String {
     for answer in &inspection.engines {
         engine(answer, &mut line);
     }
-    if let Some(KeptLayout { instances, threads, max_batch_size }) = &inspection.layout {
+    if let Some(layout) = &inspection.layout {
+        let KeptLayout { instances, threads, max_batch_size, measured_for } = layout;
         let shape = format!("instances {instances}, threads of each {threads}");
         line("measured", &format!("{shape}, rows of a batch {max_batch_size}"));
+        let MeasuredFor { engine, engine_version, device, cores } = measured_for;
+        line("", &format!("for {engine} {engine_version} on {device}, cores {cores}"));
     }
     text
 }
@@ -127,7 +130,13 @@ mod tests {
             reason: reason.map(str::to_owned),
         };
         let model = samples::mlp(64, &[128], 10);
-        let layout = KeptLayout { instances: 2, threads: 1, max_batch_size: 8 };
+        let measured_for = MeasuredFor {
+            engine: "tract".to_owned(),
+            engine_version: "0.23.9".to_owned(),
+            device: "cpu".to_owned(),
+            cores: 2,
+        };
+        let layout = KeptLayout { instances: 2, threads: 1, max_batch_size: 8, measured_for };
         let inspection = Inspection {
             layout: Some(layout),
             path: "m/1/model.onnx".into(),
@@ -143,7 +152,8 @@ mod tests {
         assert!(text.contains("parameters  9,610 (37.5 KiB)\n"), "{text}");
         let end = "engine      onnxruntime 1.32.0 runs it on cpu: 4 nodes on CPUExecutionProvider\n\
                    engine      tract does not run it\n            no\n\
-                   measured    instances 2, threads of each 1, rows of a batch 8\n";
+                   measured    instances 2, threads of each 1, rows of a batch 8\n            \
+                   for tract 0.23.9 on cpu, cores 2\n";
         assert!(text.ends_with(end), "{text}");
     }
 

@@ -4,6 +4,10 @@
 //! pinned, and `pip`), `archive` (wheels, tarballs, Debian packages to library files), `show`.
 
 mod archive;
+/// What the tests that call `pip` need is fetched as the integration tests fetch it.
+#[cfg(test)]
+#[path = "../../../tests/support/debian.rs"]
+pub mod debian;
 mod install;
 mod package;
 mod show;

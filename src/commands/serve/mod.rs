@@ -77,7 +77,11 @@ pub(super) fn serve(overrides: Overrides) -> anyhow::Result<Ending> {
         .enable_all()
         .build()
         .context("no runtime for the main thread")?;
-    runtime.block_on(run(overrides, settings, inheritance, log))
+    let ending = runtime.block_on(run(overrides, settings, inheritance, log));
+    // What joins the network threads may still wait for one that a run holds up, beyond deadline
+    // and second signal: dropping the runtime would wait with it.
+    runtime.shutdown_background();
+    ending
 }
 
 async fn run(
@@ -248,8 +252,14 @@ impl Life {
                 SignalEvent::Stop(signal) => return signal,
                 SignalEvent::Reload => {
                     self.tell(self.service_manager.reloading());
-                    let status = self.reload.run(&self.manager).await;
-                    self.tell(self.service_manager.ready(&status));
+                    tokio::select! {
+                        biased;
+                        // The models of a reload may load for minutes: a stop does not wait.
+                        signal = signals.next_stop() => return signal,
+                        status = self.reload.run(&self.manager) => {
+                            self.tell(self.service_manager.ready(&status));
+                        }
+                    }
                 }
             }
         }

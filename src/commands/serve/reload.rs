@@ -61,9 +61,14 @@ impl Reload {
 
 /// Sections that are read once, when the daemon starts.
 fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let (was, is) = (&old.loading, &new.loading);
     let sections = [
         ("[server]", old.server != new.server),
         ("[engine]", old.engine != new.engine),
+        ("loading.threads", was.threads != is.threads),
+        ("loading.retries", was.retry.retries != is.retry.retries),
+        ("loading.retry_delay", was.retry.delay != is.retry.delay),
+        ("loading.retry_delay_max", was.retry.delay_max != is.retry.delay_max),
         ("[shutdown]", old.shutdown != new.shutdown),
         ("[traces]", old.traces != new.traces),
         ("logging.format", old.logging.format != new.logging.format),

@@ -64,10 +64,12 @@ pub(super) fn map(
 /// Refuses what is no single ONNX model. The name is a matter of the folder.
 fn map_kind(root: &Fields<'_>) {
     root.text("name");
-    let kinds = [("platform", "onnxruntime_onnx"), ("backend", "onnxruntime")];
-    for (field, expected) in kinds {
+    // Triton's word, and the protocol's or our own.
+    let kinds =
+        [("platform", "onnxruntime_onnx", "onnx_onnxv1"), ("backend", "onnxruntime", "onnxd")];
+    for (field, expected, other) in kinds {
         match root.text(field) {
-            Some(kind) if !kind.is_empty() && kind != expected => {
+            Some(kind) if !kind.is_empty() && kind != expected && kind != other => {
                 root.refuse(field, format!("{kind:?} cannot be served: expected {expected:?}"));
             }
             _ => (),

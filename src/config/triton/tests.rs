@@ -359,6 +359,17 @@ fn json_is_read_as_the_text_is() {
 }
 
 #[test]
+fn both_words_for_who_runs_a_model_are_taken() {
+    for text in [
+        "platform: 'onnxruntime_onnx' backend: 'onnxruntime'",
+        "platform: 'onnx_onnxv1' backend: 'onnxd'",
+        "platform: '' backend: ''",
+    ] {
+        assert_eq!(settings(text), standard_model_settings(), "{text}");
+    }
+}
+
+#[test]
 fn another_name_than_the_folders_is_said() {
     let warning = |text| name_warning(text, Path::new("/models/digits"));
     assert_eq!(warning("name: 'digits'"), None);

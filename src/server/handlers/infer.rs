@@ -13,10 +13,11 @@ use std::time::Instant;
 use hyper::Response;
 use tokio::sync::oneshot;
 
+use super::asked::Memo;
 use super::form::{Decoded, Form};
 use crate::batching::RequestError;
 use crate::lifecycle::ActiveVersion;
-use crate::protocol::{HeaderMemo, Limits, parse_header_length};
+use crate::protocol::{Limits, parse_header_length};
 use crate::server::account::Account;
 use crate::server::compression::{Encodings, compress};
 use crate::server::connection::Connection;
@@ -208,18 +209,14 @@ impl Run {
     }
 
     /// Answers on this thread; the response carries the account.
-    async fn answer(
-        mut self,
-        shared: &Shared,
-        memo: Option<&RefCell<HeaderMemo>>,
-    ) -> Response<Answer> {
+    async fn answer(mut self, shared: &Shared, memo: Option<&RefCell<Memo>>) -> Response<Answer> {
         match self.attempt(shared, memo).await {
             Ok(response) => self.account.accept(response),
             Err(failure) => self.account.refuse(&failure, shared.settings.retry_after),
         }
     }
 
-    async fn attempt(&mut self, shared: &Shared, memo: Option<&RefCell<HeaderMemo>>) -> Answered {
+    async fn attempt(&mut self, shared: &Shared, memo: Option<&RefCell<Memo>>) -> Answered {
         let limits = Limits { max_json_depth: shared.settings.max_json_depth };
         let (body, _held) = self.body.decompressed(shared.body_limits())?;
         loop {
@@ -242,12 +239,9 @@ impl Run {
 
     async fn attempt_decoded(&mut self, decoded: &mut Decoded) -> Answered {
         let batcher = &self.version.batcher;
-        let (outputs, mut queued) = {
-            let request = decoded.take_request(&self.version, self.arrived)?;
-            (request.outputs.clone(), batcher.queue(request)?)
-        };
+        let mut queued = batcher.queue(decoded.take_request(&self.version, self.arrived)?)?;
         let reply = batcher.reply(&mut queued).await?;
         self.account.replied(&reply.timing);
-        decoded.encode(&self.version, &outputs, reply)
+        decoded.encode(&self.version, reply)
     }
 }

@@ -18,9 +18,12 @@ use crate::telemetry::{StatisticsSnapshot, Sum};
 
 type Answered = Result<Response<Answer>, Failure>;
 
-/// What Triton calls models of this format, by which its clients know them.
+/// What the protocol calls models of this format.
 const PLATFORM: &str = "onnx_onnxv1";
-const BACKEND: &str = "onnxd";
+/// What Triton's configuration calls who runs them: what is answered can be given back with a
+/// load request, here or to Triton.
+const CONFIG_PLATFORM: &str = "onnxruntime_onnx";
+const CONFIG_BACKEND: &str = "onnxruntime";
 const MODEL_FILE: &str = "model.onnx";
 
 /// Extensions of the protocol that are whole here.
@@ -187,8 +190,8 @@ fn model_config(version: &ActiveVersion) -> v2::ModelConfig {
     };
     v2::ModelConfig {
         name: version.model.clone(),
-        platform: PLATFORM.to_owned(),
-        backend: BACKEND.to_owned(),
+        platform: CONFIG_PLATFORM.to_owned(),
+        backend: CONFIG_BACKEND.to_owned(),
         version_policy: match &version.settings.versions {
             VersionPolicy::Latest(count) => v2::VersionPolicy::Latest { num_versions: *count },
             VersionPolicy::All => v2::VersionPolicy::All {},

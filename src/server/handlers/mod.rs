@@ -4,6 +4,7 @@
 //! protocols write it), `health` (liveness, readiness, metrics), `metadata` (server, model,
 //! configuration, statistics), `repository` (index, load, unload), `v1` (TensorFlow Serving).
 
+pub mod asked;
 mod form;
 pub mod health;
 pub mod infer;
