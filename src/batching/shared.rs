@@ -169,8 +169,7 @@ impl Shared {
         let (reply, receiver) = oneshot::channel();
         let pending = Pending { request, reply };
         let entry = Waiting::new(admission.rows, arrived, deadline, pending);
-        let (ticket, depth) = self.enqueue(level, admission.key, entry)?;
-        self.events.queue_depth(depth);
+        let ticket = self.enqueue(level, admission.key, entry)?;
         self.work.notify_one();
         let waiting = Place { shared: self, ticket, taken: false };
         Ok(Queued { receiver, deadline, place: waiting })
@@ -181,7 +180,7 @@ impl Shared {
         level: u32,
         key: GroupKey,
         entry: Waiting<Pending>,
-    ) -> Result<(u64, usize), RequestError> {
+    ) -> Result<u64, RequestError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(RequestError::Closed);
@@ -193,7 +192,10 @@ impl Shared {
         }
         let ticket =
             state.queue.push(level, key, entry).map_err(|_| RequestError::QueueFull { limit })?;
-        Ok((ticket, state.queue.len()))
+        // Under the lock, as wherever the length changes: said after it, it could be overtaken by
+        // what says that nobody waits any more.
+        self.events.queue_depth(state.queue.len());
+        Ok(ticket)
     }
 
     /// Takes the batch that is due now, if any. Whoever gets one must call [`Shared::execute`].

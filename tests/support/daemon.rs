@@ -82,10 +82,12 @@ impl Daemon {
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = listening_address(&line) {
+                // The log first: a test that has the address may ask for the line with it.
+                let address = listening_address(&line);
+                lines.lock().expect("no thread panics with the log").push(line);
+                if let Some(address) = address {
                     let _ = found.try_send(address);
                 }
-                lines.lock().expect("no thread panics with the log").push(line);
             }
         });
         match address.recv_timeout(PATIENCE) {

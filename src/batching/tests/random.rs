@@ -1,5 +1,6 @@
 //! Sequences that nobody thought of: every request is answered once and rightly, in order.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -235,4 +236,33 @@ async fn come_and_go(batcher: &Arc<Batcher>, thread: u16) {
     for task in tasks {
         task.await.expect("no client panics");
     }
+}
+
+#[test]
+fn no_depth_is_told_after_that_of_an_emptied_queue() {
+    const ROUNDS: usize = 10_000;
+    let shared = &shared(&Model::affine(), &BatchingSettings::standard());
+    let taken = &AtomicUsize::new(0);
+    let wrong = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while taken.load(Ordering::SeqCst) < ROUNDS {
+                    if let Work::Batch(batch) = shared.next() {
+                        drop(batch);
+                        shared.finished();
+                        taken.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        let told_wrongly = |round: &usize| {
+            let _queued = shared.submit(row(1.0));
+            while taken.load(Ordering::SeqCst) < *round {
+                std::thread::yield_now();
+            }
+            shared.events.statistics().pending != 0
+        };
+        (1..=ROUNDS).filter(told_wrongly).count()
+    });
+    assert_eq!(wrong, 0);
 }
