@@ -116,7 +116,7 @@ impl Failure {
                 ManageError::LoadFailed { .. } | ManageError::Refused { .. } => {
                     invalid(StatusCode::BAD_REQUEST)
                 }
-                ManageError::Stopping => unavailable,
+                ManageError::Busy | ManageError::Stopping => unavailable,
             },
         }
     }
@@ -241,6 +241,7 @@ mod tests {
         let load = ManageError::LoadFailed { model: model(), reason: reason() };
         check(load, 400, invalid, None);
         check(ManageError::Refused { model: model(), reason: reason() }, 400, invalid, None);
+        check(ManageError::Busy, 503, Outcome::Rejected, Some("2"));
         check(ManageError::Stopping, 503, Outcome::Rejected, Some("2"));
     }
 

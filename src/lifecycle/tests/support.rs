@@ -208,7 +208,7 @@ impl Running {
             let line = format!("{}/{version} {:?} {}", entry.model, entry.state, entry.reason);
             line.trim_end().to_owned()
         };
-        block_on(self.handle.index()).into_iter().map(line).collect()
+        block_on(self.handle.index()).unwrap().into_iter().map(line).collect()
     }
 
     /// Number of the version that answers where a request names none.
