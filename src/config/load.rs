@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::file::read_file;
 use super::model::{parse_model_toml, resolve_paths};
@@ -99,6 +99,8 @@ pub fn model_settings(
 }
 
 /// The settings that a ModelConfig in JSON asks for: the `config` parameter of a load request.
+/// It names files of the model's folder and no others: what a client may load is not what it may
+/// read or write.
 ///
 /// # Errors
 /// Everything that is wrong with the text.
@@ -110,7 +112,31 @@ pub fn model_settings_from_json(
     let mut settings = triton::parse_json("config", json, defaults)?;
     let folder = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
     resolve_paths(&mut settings, folder);
-    Ok(settings)
+    confine(settings, folder, defaults)
+}
+
+/// Refuses paths that lead out of the model's folder, save those of the daemon's own defaults.
+fn confine(
+    settings: ModelSettings,
+    folder: &Path,
+    defaults: &ModelSettings,
+) -> Result<ModelSettings, ConfigProblems> {
+    let mut defaults = defaults.clone();
+    resolve_paths(&mut defaults, folder);
+    let own = [named_files(&defaults), named_caches(&defaults)].concat();
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    let is_below =
+        |path: &Path| path.strip_prefix(folder).is_ok_and(|rest| rest.components().all(is_plain));
+    let named = [named_files(&settings), named_caches(&settings)].concat();
+    let outside = named.into_iter().filter(|named| !is_below(&named.1) && !own.contains(named));
+    let problem = |(key, path): (String, PathBuf)| {
+        let path = path.display();
+        let reason = format!("expected a path below the model's folder, got {path}");
+        let kind = ProblemKind::Refused { reason };
+        Problem { source: "config".to_owned(), line: None, key, kind }
+    };
+    let problems = outside.map(problem).collect();
+    ConfigProblems::none_or(problems, settings)
 }
 
 /// A bare file shares its folder with others: its caches are called after it.
@@ -133,11 +159,7 @@ fn missing_files(
     settings: ModelSettings,
 ) -> Result<ModelSettings, ConfigProblems> {
     let source = if toml.is_file() { toml } else { pbtxt }.display().to_string();
-    let labels =
-        settings.labels.iter().map(|(output, path)| (format!("labels.{output}"), path.clone()));
-    let table = settings.session.tensorrt.int8_calibration_table.iter();
-    let table = table.map(|path| ("tensorrt.int8_calibration_table".to_owned(), path.clone()));
-    let missing = labels.chain(table).filter(|(_, path): &(String, PathBuf)| !path.is_file());
+    let missing = named_files(&settings).into_iter().filter(|(_, path)| !path.is_file());
     let problem = |(key, path): (String, PathBuf)| {
         let reason = format!("no such file: {}", path.display());
         let kind = ProblemKind::Refused { reason };
@@ -145,6 +167,27 @@ fn missing_files(
     };
     let problems = missing.map(problem).collect();
     ConfigProblems::none_or(problems, settings)
+}
+
+/// What a model reads beside its file, each by the key that names it.
+fn named_files(settings: &ModelSettings) -> Vec<(String, PathBuf)> {
+    let labels = settings.labels.iter();
+    let labels = labels.map(|(output, path)| (format!("labels.{output}"), path.clone()));
+    let table = settings.session.tensorrt.int8_calibration_table.iter();
+    let table = table.map(|path| ("tensorrt.int8_calibration_table".to_owned(), path.clone()));
+    labels.chain(table).collect()
+}
+
+/// What it writes and reads again.
+fn named_caches(settings: &ModelSettings) -> Vec<(String, PathBuf)> {
+    let tensorrt = &settings.session.tensorrt;
+    let caches = [
+        ("instances.cache", &settings.batching.layout_cache),
+        ("tensorrt.engine_cache", &tensorrt.engine_cache),
+        ("tensorrt.timing_cache", &tensorrt.timing_cache),
+    ];
+    let named = |(key, path): (&str, &Option<PathBuf>)| Some((key.to_owned(), path.clone()?));
+    caches.into_iter().filter_map(named).collect()
 }
 
 /// The text of a file, or `None` where there is none.

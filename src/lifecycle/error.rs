@@ -80,6 +80,8 @@ pub enum ManageError {
     LoadFailed { model: String, reason: String },
     #[error("model {model:?} cannot be changed: {reason}")]
     Refused { model: String, reason: String },
+    #[error("too many commands wait for the manager of the models; try again later")]
+    Busy,
     #[error("the daemon is stopping")]
     Stopping,
 }

@@ -1,13 +1,18 @@
 //! How others speak to the manager: commands in, one reply each, and what its own threads tell it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::catalog::VersionKey;
 use super::loader::Loaded;
 use super::{IndexEntry, LoadError, LoadOverrides, ManageError, ReconfigureError, ServedModels};
+
+/// Who may wait in the manager's queue for the index. Anybody may ask, and as often as they like:
+/// more wait on this side, so that commands find room.
+const MAX_INDEXES: usize = 64;
 
 /// How loading one model ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +48,7 @@ pub(super) enum Command {
         model: String,
         reply: oneshot::Sender<Result<(), ManageError>>,
     },
-    Index {
-        reply: oneshot::Sender<Vec<IndexEntry>>,
-    },
+    Index(IndexCommand),
     InitialLoads {
         reply: oneshot::Sender<Vec<LoadOutcome>>,
     },
@@ -57,6 +60,13 @@ pub(super) enum Command {
         deadline: Instant,
         reply: oneshot::Sender<StopReport>,
     },
+}
+
+/// Somebody who asks for the index.
+pub(super) struct IndexCommand {
+    pub(super) reply: oneshot::Sender<Vec<IndexEntry>>,
+    /// Given back when the manager has answered, whether or not somebody still waits.
+    pub(super) _place: OwnedSemaphorePermit,
 }
 
 /// What reaches the manager: commands from handles, events from loader threads and the retirement
@@ -73,6 +83,7 @@ pub(super) enum Message {
 pub struct ManagerHandle {
     /// Bounded; a command that finds it full is refused, never waited for.
     sender: SyncSender<Message>,
+    indexes: Arc<Semaphore>,
 }
 
 /// Why a command did not reach the manager.
@@ -83,7 +94,7 @@ enum SendError {
 
 impl ManagerHandle {
     pub(super) fn new(sender: SyncSender<Message>) -> ManagerHandle {
-        ManagerHandle { sender }
+        ManagerHandle { sender, indexes: Arc::new(Semaphore::new(MAX_INDEXES)) }
     }
 
     /// Loads or reloads a model; returns when it serves or failed. A failed reload leaves what
@@ -94,7 +105,7 @@ impl ManagerHandle {
     pub async fn load(&self, model: &str, overrides: LoadOverrides) -> Result<(), ManageError> {
         let name = model.to_owned();
         let command = |reply| Command::Load { model: name, overrides, reply };
-        self.ask(command).await.unwrap_or_else(|error| Err(not_sent(model, &error)))
+        self.ask(command).await.unwrap_or_else(|error| Err(error.into()))
     }
 
     /// Takes a model out of service; returns when no new request reaches it, without waiting for
@@ -105,13 +116,17 @@ impl ManagerHandle {
     pub async fn unload(&self, model: &str) -> Result<(), ManageError> {
         let name = model.to_owned();
         let command = |reply| Command::Unload { model: name, reply };
-        self.ask(command).await.unwrap_or_else(|error| Err(not_sent(model, &error)))
+        self.ask(command).await.unwrap_or_else(|error| Err(error.into()))
     }
 
-    /// Every model and version known, sorted by model then version. Empty while the manager is
-    /// stopping.
-    pub async fn index(&self) -> Vec<IndexEntry> {
-        self.ask(|reply| Command::Index { reply }).await.unwrap_or_default()
+    /// Every model and version known, sorted by model then version.
+    ///
+    /// # Errors
+    /// The manager has too much to do, or has stopped.
+    pub async fn index(&self) -> Result<Vec<IndexEntry>, ManageError> {
+        let place = self.indexes.clone().acquire_owned().await;
+        let _place = place.expect("the semaphore is never closed");
+        Ok(self.ask(|reply| Command::Index(IndexCommand { reply, _place })).await?)
     }
 
     /// Takes up another list of models and other settings; returns when all that changed serves
@@ -169,12 +184,11 @@ impl ManagerHandle {
     }
 }
 
-fn not_sent(model: &str, error: &SendError) -> ManageError {
-    match error {
-        SendError::Busy => ManageError::Refused {
-            model: model.to_owned(),
-            reason: "too many commands wait for the manager".to_owned(),
-        },
-        SendError::Stopping => ManageError::Stopping,
+impl From<SendError> for ManageError {
+    fn from(error: SendError) -> ManageError {
+        match error {
+            SendError::Busy => ManageError::Busy,
+            SendError::Stopping => ManageError::Stopping,
+        }
     }
 }

@@ -228,6 +228,11 @@ fn read_labels(output: &str, path: &Path) -> Result<Vec<String>, LoadError> {
         path: path.to_owned(),
         reason,
     };
+    // Looked at before it is opened: opening a pipe waits for whoever writes into it.
+    let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(failed("not a file".to_owned()));
+    }
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut text = String::new();
     file.take(MAX_LABEL_BYTES + 1)
@@ -260,5 +265,20 @@ mod tests {
         let replaced = check_file(&path, &mut mark).unwrap_err().to_string();
         let expected = "model.onnx: the file was replaced since the version was loaded from it";
         assert!(replaced.ends_with(expected), "{replaced}");
+    }
+
+    #[test]
+    fn labels_are_read_from_a_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.txt");
+        std::fs::write(&path, "zero\none\n").unwrap();
+        assert_eq!(read_labels("y", &path).unwrap(), ["zero", "one"]);
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for other in [folder.path(), &pipe] {
+            let error = read_labels("y", other).unwrap_err().to_string();
+            assert!(error.ends_with(": not a file"), "{error}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::catalog::{Catalog, VersionKey};
-use super::handle::{Command, Message};
+use super::handle::{Command, IndexCommand, Message};
 use super::index::{NOT_LOADED, UNLOADED, index};
 use super::loader::LoadJob;
 use super::plan::{Listing, find_in_repositories};
@@ -63,6 +63,8 @@ pub struct Manager {
     /// How the initial loads ended, once they have.
     pub(super) initial: Option<Vec<LoadOutcome>>,
     pub(super) initial_replies: Vec<oneshot::Sender<Vec<LoadOutcome>>>,
+    /// Taken out of the channel, and still to be dealt with.
+    backlog: VecDeque<Message>,
     stop: Option<Stop>,
     pub(super) active: Arc<ActiveModels>,
     pub(super) retirement: Retirement,
@@ -98,6 +100,7 @@ impl Manager {
             queued: HashMap::new(),
             initial: None,
             initial_replies: Vec::new(),
+            backlog: VecDeque::new(),
             stop: None,
             active: active.clone(),
             retirement,
@@ -117,12 +120,15 @@ impl Manager {
             if self.is_stopped(Instant::now()) {
                 break;
             }
-            let message = match self.next_time() {
-                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(time) => receiver.recv_timeout(time.saturating_duration_since(Instant::now())),
+            let message = match (self.backlog.pop_front(), self.next_time()) {
+                (Some(message), _) => Ok(message),
+                (None, None) => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (None, Some(time)) => {
+                    receiver.recv_timeout(time.saturating_duration_since(Instant::now()))
+                }
             };
             match message {
-                Ok(Message::Command(command)) => self.obey(command),
+                Ok(Message::Command(command)) => self.obey(command, receiver),
                 Ok(Message::Loaded { key, result }) => {
                     self.loaded(&key, *result, Instant::now());
                 }
@@ -141,15 +147,12 @@ impl Manager {
         [retry, deadline].into_iter().flatten().min()
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command, receiver: &Receiver<Message>) {
         // A reply whose receiver is gone is nobody's loss: the command was obeyed.
         match command {
             Command::Load { model, overrides, reply } => self.load(model, overrides, reply),
             Command::Unload { model, reply } => self.unload(&model, reply),
-            Command::Index { reply } => {
-                let reader = &self.settings.served.settings;
-                let _ = reply.send(index(&self.catalog, &self.places(), reader));
-            }
+            Command::Index(command) => self.answer_index(command, receiver),
             Command::InitialLoads { reply } => match &self.initial {
                 Some(outcomes) => drop(reply.send(outcomes.clone())),
                 None => self.initial_replies.push(reply),
@@ -162,6 +165,22 @@ impl Manager {
                 }
             }
             Command::Stop { deadline, reply } => self.begin_stop(deadline, reply),
+        }
+    }
+
+    /// One look at the disk answers all who wait for one by now. What else came meanwhile is
+    /// dealt with next, in its order.
+    fn answer_index(&mut self, first: IndexCommand, receiver: &Receiver<Message>) {
+        let mut commands = vec![first];
+        for message in receiver.try_iter().take(MAX_MESSAGES) {
+            match message {
+                Message::Command(Command::Index(command)) => commands.push(command),
+                other => self.backlog.push_back(other),
+            }
+        }
+        let entries = index(&self.catalog, &self.places(), &self.settings.served.settings);
+        for IndexCommand { reply, .. } in commands {
+            let _ = reply.send(entries.clone());
         }
     }
 

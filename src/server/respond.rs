@@ -118,7 +118,7 @@ impl Failure {
                 ManageError::LoadFailed { .. } | ManageError::Refused { .. } => {
                     invalid(StatusCode::BAD_REQUEST)
                 }
-                ManageError::Stopping => unavailable,
+                ManageError::Busy | ManageError::Stopping => unavailable,
             },
         }
     }
@@ -244,6 +244,7 @@ mod tests {
         let load = ManageError::LoadFailed { model: model(), reason: reason() };
         check(load, 400, invalid, None);
         check(ManageError::Refused { model: model(), reason: reason() }, 400, invalid, None);
+        check(ManageError::Busy, 503, Outcome::Rejected, Some("2"));
         check(ManageError::Stopping, 503, Outcome::Rejected, Some("2"));
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::super::*;
 use super::model_file;
 use crate::batching::{BatchAxes, BatchingMode, LayoutChoice, PaddedAxis};
@@ -204,6 +206,45 @@ fn a_models_folder_gives_its_settings() {
 
     let from_request = model_settings_from_json("{\"max_batch_size\": 0}", path, &defaults);
     assert_eq!(from_request.map(|settings| settings.batching.mode), Ok(BatchingMode::Off));
+}
+
+#[test]
+fn a_load_request_names_files_of_the_models_folder_only() {
+    let folder = PathBuf::from("/repository/m");
+    let mut defaults = standard_model_settings();
+    // The operator may say what a client may not.
+    defaults.session.tensorrt.timing_cache = Some("/var/cache/timing".into());
+    let read = |json: &str| model_settings_from_json(json, &folder, &defaults);
+    let labels =
+        |path: &str| json!({"output": [{"name": "y", "label_filename": path}]}).to_string();
+    for inside in ["labels.txt", "./data/labels.txt", "/repository/m/labels.txt"] {
+        let settings = read(&labels(inside)).expect(inside);
+        assert!(settings.labels["y"].starts_with(&folder), "{:?}", settings.labels);
+        let timing = settings.session.tensorrt.timing_cache;
+        assert_eq!(timing, Some("/var/cache/timing".into()));
+    }
+    let accelerated = |key: &str| {
+        let on = "1";
+        let mut parameters = json!({"trt_engine_cache_enable": on, "trt_timing_cache_enable": on});
+        parameters[key] = json!("../cache");
+        let accelerator = json!({"name": "tensorrt", "parameters": parameters});
+        let accelerators = json!({"gpu_execution_accelerator": [accelerator]});
+        json!({"optimization": {"execution_accelerators": accelerators}}).to_string()
+    };
+    let cache = "/repository/m/../cache";
+    let table = [
+        (labels("/etc/passwd"), "labels.y", "/etc/passwd"),
+        (labels("../n/labels.txt"), "labels.y", "/repository/m/../n/labels.txt"),
+        (labels("a/../../n/x"), "labels.y", "/repository/m/a/../../n/x"),
+        (accelerated("trt_engine_cache_path"), "tensorrt.engine_cache", cache),
+        (accelerated("trt_timing_cache_path"), "tensorrt.timing_cache", cache),
+        (accelerated("int8_calibration_table_name"), "tensorrt.int8_calibration_table", cache),
+    ];
+    for (json, key, path) in table {
+        let problems = read(&json).expect_err(&json).to_string();
+        let expected = "expected a path below the model's folder, got";
+        assert_eq!(problems, format!("config: {key}: {expected} {path}"));
+    }
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! The manager with its real threads.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::support::{Fixture, block_on};
 use crate::engine::EngineError;
-use crate::lifecycle::{LoadError, LoadOverrides, ManageError, ReconfigureError};
+use crate::lifecycle::{
+    IndexEntry, LoadError, LoadOutcome, LoadOverrides, ManageError, ReconfigureError,
+};
 
 fn load(running: &super::support::Running, model: &str) -> Result<(), ManageError> {
     block_on(running.handle.load(model, LoadOverrides::default()))
@@ -139,6 +145,72 @@ fn a_version_that_answers_its_golden_sample_wrong_is_not_taken_up() {
     fixture.write("m/2/out", "1 2");
     assert_eq!(load(&running, "m"), Ok(()));
     assert_eq!(running.current("m"), Ok(2));
+}
+
+/// What came of many who asked for the index while the manager looked at the disk.
+struct Crowd {
+    answers: Vec<Result<Vec<IndexEntry>, ManageError>>,
+    /// Of a reload that came after them.
+    reloaded: Result<Vec<LoadOutcome>, ReconfigureError>,
+    /// How often the manager looked; not for the reload, whose settings are its own.
+    looks: usize,
+}
+
+fn ask_for_index(count: usize) -> Crowd {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok")]);
+    let (looks, door) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(())));
+    let mut served = fixture.served();
+    let read = served.settings.clone();
+    served.settings = {
+        let (looks, door) = (looks.clone(), door.clone());
+        Arc::new(move |folder, config| {
+            looks.fetch_add(1, Ordering::Relaxed);
+            drop(door.lock());
+            read(folder, config)
+        })
+    };
+    let running = fixture.start(served);
+    running.handle.wait_initial_loads();
+    let before = looks.load(Ordering::Relaxed);
+    let closed = door.lock();
+    block_on(async {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let ask = |_| {
+            let (handle, asked) = (running.handle.clone(), asked.clone());
+            tokio::spawn(async move {
+                asked.fetch_add(1, Ordering::Relaxed);
+                handle.index().await
+            })
+        };
+        let asking: Vec<_> = (0..count).map(ask).collect();
+        while asked.load(Ordering::Relaxed) < count {
+            tokio::task::yield_now().await;
+        }
+        let reload = running.handle.reconfigure(fixture.named(&["m"]));
+        let (reloaded, ()) = tokio::join!(reload, async { drop(closed) });
+        let mut answers = Vec::new();
+        for answer in asking {
+            answers.push(answer.await.unwrap());
+        }
+        Crowd { answers, reloaded, looks: looks.load(Ordering::Relaxed) - before }
+    })
+}
+
+#[test]
+fn who_asks_for_the_index_is_told_it_however_many_ask_and_leaves_room_for_a_reload() {
+    let crowd = ask_for_index(600);
+    assert!(crowd.reloaded.is_ok(), "{:?}", crowd.reloaded);
+    for answer in crowd.answers {
+        assert_eq!(answer.unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn one_look_at_the_disk_answers_all_who_wait_for_the_index() {
+    let crowd = ask_for_index(40);
+    assert!(crowd.answers.iter().all(Result::is_ok), "{:?}", crowd.answers);
+    // One that the first have begun, and one for who came meanwhile.
+    assert!(crowd.looks <= 2, "{} looks", crowd.looks);
 }
 
 #[test]

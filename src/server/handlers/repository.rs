@@ -16,7 +16,7 @@ pub async fn index(call: Call<'_>) -> Answered {
     let shared = &call.connection.thread.shared;
     let body = call.body.read(shared.body_limits()).await?;
     let asked = decode_index(&body.bytes)?;
-    let entries = shared.services.manager.index().await;
+    let entries = shared.services.manager.index().await?;
     let wanted = |entry: &IndexEntry| !asked.ready || entry.state == VersionState::Ready;
     let entries: Vec<v2::IndexEntry> = entries.into_iter().filter(wanted).map(entry).collect();
     Ok(document(&entries))

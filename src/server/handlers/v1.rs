@@ -6,7 +6,7 @@ use hyper::Response;
 
 use super::infer::{self, Protocol};
 use super::metadata::document;
-use crate::lifecycle::{IndexEntry, LookupError, VersionState};
+use crate::lifecycle::{IndexEntry, LookupError, ManageError, VersionState};
 use crate::protocol::v1;
 use crate::server::Services;
 use crate::server::respond::Failure;
@@ -35,7 +35,11 @@ pub fn metadata(services: &Services, target: V1Target<'_>) -> Answered {
 
 pub async fn status(services: &Services, target: V1Target<'_>) -> Answered {
     let Target { model, version } = resolve(target)?;
-    let index = services.manager.index().await;
+    let index = match services.manager.index().await {
+        // What still serves is in the table.
+        Err(ManageError::Stopping) => Vec::new(),
+        index => index?,
+    };
     let mut statuses: Vec<_> = index
         .iter()
         .filter(|entry| entry.model == model)
