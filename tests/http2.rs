@@ -221,3 +221,22 @@ fn an_opening_or_a_head_that_does_not_end_is_cut_off() {
         assert!(ended, "{}", beginning.escape_ascii());
     }
 }
+
+#[test]
+fn a_connection_that_comes_while_the_server_finishes_is_answered_and_closed() {
+    let models = vec![Model::new("double", Behaviour::Double)];
+    let mut server = TestServer::start(models, |settings| settings.header_timeout = 8 * PATIENCE);
+    run(async {
+        let mut idle = server.client();
+        assert_eq!(idle.get("/v2/health/live").status, 200);
+        let stream = TcpStream::connect(server.address).await.expect("the server listens");
+        let finished = std::thread::spawn(move || server.finish(PATIENCE));
+        idle.expect_end();
+        let (client, connection) = handshake(stream).await.expect("it speaks HTTP/2");
+        let connection = tokio::spawn(connection);
+        let answer = send(&client, "POST", "/v2/models/double/infer", body(3)).await;
+        assert_eq!(output(&answer)[0], 6.0);
+        connection.await.expect("no panic").expect("an orderly end");
+        assert!(finished.join().expect("the server ends"));
+    });
+}

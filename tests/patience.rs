@@ -246,6 +246,34 @@ fn finishing_waits_for_what_runs_and_closes_what_idles() {
 }
 
 #[test]
+fn finishing_answers_whose_request_is_on_its_way() {
+    let models = vec![Model::new("held", Behaviour::Double)];
+    let mut server = TestServer::start(models, |settings| {
+        settings.header_timeout = 8 * PATIENCE;
+    });
+    let mut clients = [(); 3].map(|()| server.client());
+    let [idle, half, silent] = &mut clients;
+    for client in [&mut *idle, &mut *half] {
+        assert_eq!(client.post(INFER, &[], BODY.as_bytes()).status, 200);
+    }
+    let length = BODY.len();
+    let head = format!("POST {INFER} HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n");
+    let (first, rest) = head.split_at(20);
+    half.send(first.as_bytes());
+    std::thread::scope(|scope| {
+        let finished = scope.spawn(|| server.finish(PATIENCE));
+        // Told to finish as the others are.
+        idle.expect_end();
+        half.send(format!("{rest}{BODY}").as_bytes());
+        assert_eq!(half.receive().status, 200);
+        half.expect_end();
+        assert_eq!(silent.post(INFER, &[], BODY.as_bytes()).status, 200);
+        silent.expect_end();
+        assert!(finished.join().expect("the server ends"));
+    });
+}
+
+#[test]
 fn finishing_ends_at_its_deadline() {
     let (mut server, gate) = held(|_| {});
     gate.close();

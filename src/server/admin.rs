@@ -25,11 +25,17 @@ use crate::telemetry::events;
 /// Accepting is tried again after this where the process is out of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// A client that says nothing is waited for this fraction of its usual time once the server is
+/// finishing: longer than a request is on its way, shorter than anyone waits for an end.
+const FINISHING_SHARE: u32 = 8;
+
 /// The thread and its listeners.
 struct Admin {
     thread: Rc<NetworkThread>,
     /// Listeners that still accept.
     accepting: Cell<usize>,
+    /// Connections that were accepted and are not yet served anywhere.
+    admitting: Cell<usize>,
 }
 
 /// Runs the thread until everything is finished (true) or the deadline has come (false).
@@ -44,6 +50,7 @@ pub fn run(
         let admin = Rc::new(Admin {
             thread: Rc::new(NetworkThread::new(shared, data)),
             accepting: Cell::new(listeners.len()),
+            admitting: Cell::new(0),
         });
         for listener in listeners {
             let admin = admin.clone();
@@ -53,13 +60,18 @@ pub fn run(
             });
         }
         tokio::select! {
-            finished = attend(&admin.thread, || admin.accepting.get() == 0) => finished,
+            finished = attend(&admin.thread, || admin.is_quiet()) => finished,
             () = pulse.beat() => unreachable!("a heart beats until it is dropped"),
         }
     })
 }
 
 impl Admin {
+    /// No connection can come any more.
+    fn is_quiet(&self) -> bool {
+        self.accepting.get() == 0 && self.admitting.get() == 0
+    }
+
     /// Accepts until the server closes, and then what already waits in the backlog.
     async fn accept(self: &Rc<Self>, listener: Listener) {
         let shared = &self.thread.shared;
@@ -89,7 +101,11 @@ impl Admin {
             Ok(stream) => {
                 let admin = self.clone();
                 let admission = Admission::new(permit);
-                tokio::task::spawn_local(async move { admin.admit(stream, admission).await });
+                self.admitting.set(self.admitting.get() + 1);
+                tokio::task::spawn_local(async move {
+                    admin.admit(stream, admission).await;
+                    admin.admitting.set(admin.admitting.get() - 1);
+                });
             }
             Err(error) if is_clients_fault(&error) => {}
             Err(error) => {
@@ -100,10 +116,25 @@ impl Admin {
         }
     }
 
+    /// Waits until the server has been finishing for so long.
+    async fn finishing_for(&self, patience: Duration) {
+        let mut phase = self.thread.shared.phase.clone();
+        let is_finishing = |phase: &Phase| matches!(phase, Phase::Finishing { .. });
+        // An error: the handle has gone, and with it whoever waits for an orderly end.
+        let _ = phase.wait_for(is_finishing).await;
+        tokio::time::sleep(patience).await;
+    }
+
     /// Looks at what a connection wants and brings it to the thread that serves it.
     async fn admit(&self, stream: Stream, admission: Admission) {
         let patience = self.thread.shared.settings.header_timeout;
-        let opening = match tokio::time::timeout(patience, stream.opening()).await {
+        let opening = tokio::select! {
+            biased;
+            opening = tokio::time::timeout(patience, stream.opening()) => opening,
+            // Who was accepted and has not spoken yet may have its request on the way.
+            () = self.finishing_for(patience / FINISHING_SHARE) => return,
+        };
+        let opening = match opening {
             Ok(Ok(Some(opening))) => opening,
             // Closed or broken: there is nobody to answer, and nothing was asked.
             Ok(_) => return,

@@ -75,13 +75,17 @@ async fn follow<C: Future>(
     progress: &Progress,
     finish: impl Fn(Pin<&mut C>),
 ) {
+    let mut finish_due = false;
     poll_fn(|context: &mut Context<'_>| {
         let command = progress.take_command(context.waker());
         if command == Some(Command::Abort) || connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if command == Some(Command::Finish) {
-            // Only now: a request that was waiting in the socket has been taken just above.
+        finish_due |= command == Some(Command::Finish);
+        // Only now: a request that was waiting in the socket has been taken just above. One of which
+        // a part has come is waited for: hyper would close on it without an answer.
+        if finish_due && !progress.head_under_way() {
+            finish_due = false;
             finish(connection.as_mut());
             return connection.as_mut().poll(context).map(drop);
         }

@@ -117,8 +117,12 @@ impl NetworkThread {
         after.iter().chain(before).min_by_key(|data| data.load.load(Ordering::Relaxed))
     }
 
-    /// Watches a connection until the returned guard is dropped.
+    /// Watches a connection until the returned guard is dropped. One that comes after all were told
+    /// to finish is told at once.
     pub fn watch(self: &Rc<Self>, progress: Rc<Progress>, patience: Patience) -> Watch {
+        if matches!(*self.shared.phase.borrow(), Phase::Finishing { .. }) {
+            progress.tell(Command::Finish);
+        }
         let key = self.next.get();
         self.next.set(key + 1);
         self.connections.borrow_mut().insert(key, (progress, patience));

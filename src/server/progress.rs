@@ -114,6 +114,11 @@ impl Progress {
         self.head_since.take().unwrap_or_else(Instant::now)
     }
 
+    /// Whether a request has begun to come whose handler has not started yet.
+    pub fn head_under_way(&self) -> bool {
+        self.head_since.get().is_some()
+    }
+
     /// A handler has answered, or was dropped.
     pub fn request_answered(&self) {
         self.running.set(self.running.get() - 1);

@@ -36,15 +36,23 @@ pub(super) enum GraphError {
     Copy { code: c_int },
 }
 
-/// `cudaMemcpy`: it returns when the copy is done.
+/// `cudaMemcpy`. From the device it returns when the copy is done; to the device perhaps as soon as
+/// the bytes are staged.
 type CudaMemcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> c_int;
+
+/// `cudaStreamSynchronize`.
+type CudaStreamSynchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// How bytes get to the device and back.
 enum Copier {
-    Cuda(CudaMemcpy),
-    /// The "device" is the host: everything but the copies is as on a GPU.
+    Cuda {
+        memcpy: CudaMemcpy,
+        synchronize: CudaStreamSynchronize,
+    },
+    /// The "device" is the host: everything but the copies is as on a GPU. A copy to the device
+    /// is as late as it may be.
     #[cfg(test)]
-    Host,
+    Host(std::cell::RefCell<Vec<(*mut u8, Vec<u8>)>>),
 }
 
 const HOST_TO_DEVICE: c_int = 1;
@@ -62,20 +70,28 @@ impl Copier {
                     continue;
                 }
             };
-            // SAFETY: the symbol has had this signature in every version.
-            let memcpy = unsafe { library.get::<CudaMemcpy>(b"cudaMemcpy\0") }.map(|found| *found);
-            // Never closed: the function outlives every session.
+            // SAFETY: the symbols have had these signatures in every version.
+            let found = unsafe {
+                library.get(b"cudaMemcpy\0").and_then(|memcpy| {
+                    let synchronize = library.get(b"cudaStreamSynchronize\0")?;
+                    Ok(Copier::Cuda { memcpy: *memcpy, synchronize: *synchronize })
+                })
+            };
+            // Never closed: the functions outlive every session.
             std::mem::forget(library);
-            match memcpy {
-                Ok(memcpy) => return Ok(Copier::Cuda(memcpy)),
+            match found {
+                Ok(copier) => return Ok(copier),
                 Err(error) => reason = error.to_string(),
             }
         }
         Err(GraphError::CudaRuntime { reason })
     }
 
+    /// To the device, the bytes are there after [`Copier::arrive`].
+    ///
     /// # Safety
-    /// `from` and `to` are valid for `length` bytes, one on the device, as `direction` says.
+    /// `from` and `to` are valid for `length` bytes, one on the device, as `direction` says; what
+    /// is on the device stays valid until the bytes are there.
     unsafe fn copy(
         &self,
         to: *mut c_void,
@@ -84,21 +100,45 @@ impl Copier {
         direction: c_int,
     ) -> Result<(), GraphError> {
         match self {
-            Copier::Cuda(memcpy) => {
+            Copier::Cuda { memcpy, .. } => {
                 // SAFETY: the caller's promise.
-                match unsafe { memcpy(to, from, length, direction) } {
-                    0 => Ok(()),
-                    code => Err(GraphError::Copy { code }),
-                }
+                copied(unsafe { memcpy(to, from, length, direction) })
             }
             #[cfg(test)]
-            Copier::Host => {
+            Copier::Host(late) => {
                 // SAFETY: the caller's promise; both are on the host here.
-                unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), length) };
+                let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), length) };
+                if direction == HOST_TO_DEVICE {
+                    late.borrow_mut().push((to.cast(), bytes.to_vec()));
+                    return Ok(());
+                }
+                // SAFETY: as above.
+                unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.cast(), length) };
                 Ok(())
             }
         }
     }
+
+    /// Waits until everything that was copied to the device is there. The copies are of the
+    /// default stream, and ONNX Runtime's own stream waits for no other.
+    fn arrive(&self) -> Result<(), GraphError> {
+        match self {
+            // SAFETY: null is the default stream, which is always there.
+            Copier::Cuda { synchronize, .. } => copied(unsafe { synchronize(ptr::null_mut()) }),
+            #[cfg(test)]
+            Copier::Host(late) => {
+                for (to, bytes) in late.take() {
+                    // SAFETY: whoever asked for the copy promised that the place stays valid.
+                    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn copied(code: c_int) -> Result<(), GraphError> {
+    if code == 0 { Ok(()) } else { Err(GraphError::Copy { code }) }
 }
 
 /// What a graph was captured for.
@@ -193,6 +233,7 @@ impl CapturedGraphs {
                 self.copier.copy(to, bytes.as_ptr().cast(), bytes.len(), HOST_TO_DEVICE)?;
             }
         }
+        self.copier.arrive()?;
         // SAFETY: session, options and binding are alive, and nobody else runs the session.
         check(unsafe {
             (self.api.RunWithBinding)(
@@ -377,7 +418,8 @@ mod tests {
     use crate::engine::onnxruntime::testing::test_engine;
 
     fn graphs(session: &ort::session::Session) -> CapturedGraphs {
-        CapturedGraphs::new(session.inner(), Copier::Host, c"Cpu", 0).expect("the host has memory")
+        let copier = Copier::Host(std::cell::RefCell::default());
+        CapturedGraphs::new(session.inner(), copier, c"Cpu", 0).expect("the host has memory")
     }
 
     fn open(name: &str) -> ort::session::Session {
