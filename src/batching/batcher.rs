@@ -157,6 +157,12 @@ impl Batcher {
         self.running.shared.close();
     }
 
+    /// Whether it takes no more requests and nothing of it runs any more: [`join`](Self::join)
+    /// does not wait for a run.
+    pub fn has_ended(&self) -> bool {
+        self.running.has_ended()
+    }
+
     /// Closes, waits until nothing waits or runs, then ends the instances. Called on the
     /// retirement thread, never on a request's.
     pub fn join(&self) {

@@ -269,6 +269,12 @@ impl Shared {
         self.state.lock().closed
     }
 
+    /// Whether nothing waits or runs, and nothing more comes.
+    pub fn has_drained(&self) -> bool {
+        let state = self.state.lock();
+        state.closed && state.drained()
+    }
+
     /// Blocks until nothing waits or runs.
     pub fn wait_drained(&self) {
         let mut state = self.state.lock();

@@ -1,5 +1,6 @@
 //! Where versions go when they are replaced: a thread that waits until no request holds one any
-//! more, ends its instances and frees it. Never on a request's thread, whoever comes last.
+//! more and its last run has ended, then frees it. Never on a request's thread, whoever comes
+//! last; and it waits for no version alone, so that a run which never ends holds up no other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use parking_lot::{Condvar, Mutex};
 use super::ActiveVersion;
 use super::catalog::VersionKey;
 
-/// How often it looks whether the last handle is gone. Handles are counted, not watched: telling
-/// the thread would cost every request, and nobody waits for the memory but the next load.
+/// How often it looks whether the last handle is gone and the last run over. Handles are counted,
+/// not watched: telling the thread would cost every request, and nobody waits for the memory but
+/// the next load.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Told that a version is freed, on the retirement thread.
@@ -122,22 +124,30 @@ fn run(shared: &Shared, freed: &Freed) {
     }
 }
 
-/// The version itself, where no request holds it any more. It is no longer in the table, so
-/// nobody can take a new handle.
+/// The version itself, where no request holds it any more and nothing of it runs: the run of a
+/// client who went away goes on. It is no longer in the table, so nobody can take a new handle.
 fn try_take(retired: Retired) -> Result<(VersionKey, ActiveVersion, Instant), Retired> {
     let Retired { key, version, since } = retired;
+    if Arc::strong_count(&version) > 1 || !ends(&version) {
+        return Err(Retired { key, version, since });
+    }
     match Arc::try_unwrap(version) {
         Ok(version) => Ok((key, version, since)),
         Err(version) => Err(Retired { key, version, since }),
     }
 }
 
-/// Ends the instances and frees the memory. An engine that panics while it is freed takes only
+/// Ends the instances of a version that nobody holds; says whether all have ended.
+fn ends(version: &ActiveVersion) -> bool {
+    version.batcher.close();
+    version.batcher.has_ended()
+}
+
+/// Joins the instances and frees the memory. An engine that panics while it is freed takes only
 /// its own memory with it.
 fn free_version(version: ActiveVersion, since: Instant) {
     let events = version.events.clone();
     let _ = catch_unwind(AssertUnwindSafe(move || {
-        version.batcher.close();
         version.batcher.join();
         drop(version);
     }));

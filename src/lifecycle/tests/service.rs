@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::{Fixture, Running, block_on, echo};
+use super::support::{Fixture, Running, block_on, echo, row};
+use crate::batching::LayoutChoice;
 use crate::lifecycle::{LoadOverrides, ManageError};
 
 fn load(running: &Running, model: &str) -> Result<(), ManageError> {
@@ -72,6 +73,41 @@ fn a_replaced_version_answers_who_holds_it_and_is_freed_on_no_requests_thread() 
     assert!(running.stop().drained);
     assert_eq!(fixture.stage.echo.live(), 0);
     assert!(!fixture.stage.echo.drop_threads().contains(&requests_thread));
+}
+
+#[test]
+fn a_run_that_does_not_end_holds_up_the_freeing_of_no_other_version() {
+    let fixture = Fixture::new(&[("m/1/model.onnx", "ok"), ("n/1/model.onnx", "ok")]);
+    let mut served = fixture.served();
+    let read = served.settings.clone();
+    served.settings = Arc::new(move |folder, config| {
+        let mut settings = read(folder, config)?;
+        settings.batching.layout = LayoutChoice::Threads;
+        Ok(settings)
+    });
+    let running = fixture.start(served);
+    running.handle.wait_initial_loads();
+    let gate = fixture.stage.echo.gate();
+    gate.close();
+    // The client goes away, its run goes on.
+    let version = running.active.get("m", None).unwrap();
+    let queued = version.batcher.queue(row()).unwrap();
+    gate.wait_for(1);
+    drop(queued);
+    drop(version);
+    assert_eq!(block_on(running.handle.unload("m")), Ok(()));
+    assert_eq!(block_on(running.handle.unload("n")), Ok(()));
+    let began = Instant::now();
+    while running.index() != ["m/1 Unloading", "n/1 Unavailable unloaded"] {
+        if began.elapsed() > Duration::from_secs(60) {
+            gate.open();
+            panic!("{:?}", running.index());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    gate.open();
+    assert!(running.stop().drained);
+    assert_eq!(fixture.stage.echo.live(), 0);
 }
 
 #[test]

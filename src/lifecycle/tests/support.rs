@@ -230,17 +230,20 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Asks the version to echo a row.
 pub(super) async fn echo(version: &ActiveVersion) -> Result<Reply, RequestError> {
-    let row = Tensor::from_f32(&[1, 2], &[1.5, -2.5]).unwrap();
-    let request = Request {
-        inputs: vec![Some(row.clone())],
+    let reply = version.batcher.infer(row()).await?;
+    assert_eq!(reply.outputs.first(), row().inputs[0].as_ref());
+    Ok(reply)
+}
+
+/// A request with one row.
+pub(super) fn row() -> Request {
+    Request {
+        inputs: vec![Some(Tensor::from_f32(&[1, 2], &[1.5, -2.5]).unwrap())],
         outputs: [0].into_iter().collect(),
         priority: 0,
         deadline: None,
         arrived: Instant::now(),
-    };
-    let reply = version.batcher.infer(request).await?;
-    assert_eq!(reply.outputs, [row]);
-    Ok(reply)
+    }
 }
 
 pub(super) fn standard_settings() -> ModelSettings {
