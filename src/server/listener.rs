@@ -70,13 +70,14 @@ impl BoundListener {
 pub enum Listener {
     Tcp(TcpListener),
     Unix {
-        listener: UnixListener,
-        /// Removed with the listener where the file was made here.
+        /// Removed with the listener where the file was made here. Before it, as fields go in
+        /// order: a file whose listener is closed may be replaced by another daemon's, at once.
         _file: Option<SocketFile>,
+        listener: UnixListener,
     },
 }
 
-/// A socket's file, removed when nobody listens on it any more.
+/// A socket's file, removed when nobody is to connect to it any more.
 pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
@@ -102,7 +103,7 @@ impl Listener {
                 let address = listener.local_addr()?;
                 let path = address.as_pathname().filter(|_| made_here).map(Path::to_path_buf);
                 let listener = UnixListener::from_std(listener)?;
-                Ok(Listener::Unix { listener, _file: path.map(SocketFile) })
+                Ok(Listener::Unix { _file: path.map(SocketFile), listener })
             }
         }
     }
@@ -155,5 +156,38 @@ fn remove_stale_socket(path: &Path) {
     };
     if is_socket && refused() {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stopping_daemon_leaves_the_socket_of_its_successor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let address = ListenAddress::Unix(path.clone());
+        for _ in 0..300 {
+            let listener = Listener::attach(BoundListener::bind(&address).unwrap(), true).unwrap();
+            let start = Arc::new(Barrier::new(2));
+            let successor = std::thread::spawn({
+                let (address, start) = (address.clone(), start.clone());
+                move || {
+                    start.wait();
+                    loop {
+                        if let Ok(bound) = BoundListener::bind(&address) {
+                            return bound;
+                        }
+                    }
+                }
+            });
+            start.wait();
+            drop(listener);
+            let _successor = successor.join().unwrap();
+            assert!(path.exists());
+        }
     }
 }
