@@ -87,7 +87,12 @@ fn a_new_model_is_loaded_a_new_version_taken_up_and_a_removed_model_let_go() {
 
     std::fs::remove_dir_all(served.repository.path().join("second")).expect("it is ours");
     served.reload();
-    assert_eq!(served.status("/v2/models/second/ready"), 404);
+    // It is known until its memory is free.
+    let begin = Instant::now();
+    while served.status("/v2/models/second/ready") != 404 {
+        assert!(begin.elapsed() < PATIENCE, "it stays:\n{}", served.daemon.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     served.assert_first_serves();
     assert_eq!(served.refused(), 0.0);
 }

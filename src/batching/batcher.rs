@@ -158,7 +158,7 @@ impl Batcher {
     }
 
     /// Whether it takes no more requests and nothing of it runs any more: [`join`](Self::join)
-    /// does not wait.
+    /// does not wait for a run.
     pub fn has_ended(&self) -> bool {
         self.running.has_ended()
     }

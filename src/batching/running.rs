@@ -131,11 +131,9 @@ impl Running {
         drop(self.pool.drain());
     }
 
-    /// Whether nothing waits, runs or moves any more, nor ever will.
+    /// Whether nothing waits, runs or moves any more, nor ever will: instances then end at once.
     pub fn has_ended(&self) -> bool {
-        self.shared.has_drained()
-            && self.mover.lock().as_ref().is_none_or(JoinHandle::is_finished)
-            && self.instances.lock().iter().all(JoinHandle::is_finished)
+        self.shared.has_drained() && self.mover.lock().as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until all is drained, then frees the sessions on the calling thread.
