@@ -82,8 +82,8 @@ async fn follow<C: Future>(
             return Poll::Ready(());
         }
         finish_due |= command == Some(Command::Finish);
-        // Only now: a request that was waiting in the socket has been taken just above. One of which
-        // a part has come is waited for: hyper would close on it without an answer.
+        // Only now: a request that was waiting in the socket has been taken just above. One of
+        // which a part has come is waited for: hyper would close on it without an answer.
         if finish_due && !progress.head_under_way() {
             finish_due = false;
             finish(connection.as_mut());

@@ -4,7 +4,7 @@
 //! shapes gets device memory of its own that stays: a run copies its inputs there, replays, and
 //! copies the outputs back.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use ort::sys::{
     OrtAllocator, OrtAllocatorType, OrtApi, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtRunOptions,
 };
 
+use super::copier::{Copier, DEVICE_TO_HOST, HOST_TO_DEVICE};
 use super::value::{Value, check, usable_bytes};
+use crate::telemetry::events;
 use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError};
 
 /// Sets of shapes with a graph; more run without one. Each keeps its memory on the device.
@@ -34,111 +36,6 @@ pub(super) enum GraphError {
     CudaRuntime { reason: String },
     #[error("copying to or from the device failed with CUDA error {code}")]
     Copy { code: c_int },
-}
-
-/// `cudaMemcpy`. From the device it returns when the copy is done; to the device perhaps as soon as
-/// the bytes are staged.
-type CudaMemcpy = unsafe extern "C" fn(*mut c_void, *const c_void, usize, c_int) -> c_int;
-
-/// `cudaStreamSynchronize`.
-type CudaStreamSynchronize = unsafe extern "C" fn(*mut c_void) -> c_int;
-
-/// How bytes get to the device and back.
-enum Copier {
-    Cuda {
-        memcpy: CudaMemcpy,
-        synchronize: CudaStreamSynchronize,
-    },
-    /// The "device" is the host: everything but the copies is as on a GPU. A copy to the device
-    /// is as late as it may be.
-    #[cfg(test)]
-    Host(std::cell::RefCell<Vec<(*mut u8, Vec<u8>)>>),
-}
-
-const HOST_TO_DEVICE: c_int = 1;
-const DEVICE_TO_HOST: c_int = 2;
-
-impl Copier {
-    fn cuda() -> Result<Copier, GraphError> {
-        let mut reason = String::new();
-        for name in ["libcudart.so.13", "libcudart.so.12"] {
-            // SAFETY: NVIDIA's library, which the provider has loaded already.
-            let library = match unsafe { libloading::Library::new(name) } {
-                Ok(library) => library,
-                Err(error) => {
-                    reason = error.to_string();
-                    continue;
-                }
-            };
-            // SAFETY: the symbols have had these signatures in every version.
-            let found = unsafe {
-                library.get(b"cudaMemcpy\0").and_then(|memcpy| {
-                    let synchronize = library.get(b"cudaStreamSynchronize\0")?;
-                    Ok(Copier::Cuda { memcpy: *memcpy, synchronize: *synchronize })
-                })
-            };
-            // Never closed: the functions outlive every session.
-            std::mem::forget(library);
-            match found {
-                Ok(copier) => return Ok(copier),
-                Err(error) => reason = error.to_string(),
-            }
-        }
-        Err(GraphError::CudaRuntime { reason })
-    }
-
-    /// To the device, the bytes are there after [`Copier::arrive`].
-    ///
-    /// # Safety
-    /// `from` and `to` are valid for `length` bytes, one on the device, as `direction` says; what
-    /// is on the device stays valid until the bytes are there.
-    unsafe fn copy(
-        &self,
-        to: *mut c_void,
-        from: *const c_void,
-        length: usize,
-        direction: c_int,
-    ) -> Result<(), GraphError> {
-        match self {
-            Copier::Cuda { memcpy, .. } => {
-                // SAFETY: the caller's promise.
-                copied(unsafe { memcpy(to, from, length, direction) })
-            }
-            #[cfg(test)]
-            Copier::Host(late) => {
-                // SAFETY: the caller's promise; both are on the host here.
-                let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), length) };
-                if direction == HOST_TO_DEVICE {
-                    late.borrow_mut().push((to.cast(), bytes.to_vec()));
-                    return Ok(());
-                }
-                // SAFETY: as above.
-                unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to.cast(), length) };
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits until everything that was copied to the device is there. The copies are of the
-    /// default stream, and ONNX Runtime's own stream waits for no other.
-    fn arrive(&self) -> Result<(), GraphError> {
-        match self {
-            // SAFETY: null is the default stream, which is always there.
-            Copier::Cuda { synchronize, .. } => copied(unsafe { synchronize(ptr::null_mut()) }),
-            #[cfg(test)]
-            Copier::Host(late) => {
-                for (to, bytes) in late.take() {
-                    // SAFETY: whoever asked for the copy promised that the place stays valid.
-                    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn copied(code: c_int) -> Result<(), GraphError> {
-    if code == 0 { Ok(()) } else { Err(GraphError::Copy { code }) }
 }
 
 /// What a graph was captured for.
@@ -174,6 +71,8 @@ struct Graph {
 pub(super) struct CapturedGraphs {
     api: &'static OrtApi,
     graphs: Vec<Graph>,
+    /// Sets of shapes that cannot be captured, as many as there are graphs at most.
+    refused: Vec<Key>,
     uncaptured: RunOptions,
     memory: DeviceMemory,
     copier: Copier,
@@ -204,7 +103,8 @@ impl CapturedGraphs {
         let api = ort::api();
         let memory = DeviceMemory::new(api, &session, memory_name, index)?;
         let uncaptured = RunOptions::with_graph(api, "-1")?;
-        Ok(CapturedGraphs { api, graphs: Vec::new(), uncaptured, memory, copier, session })
+        let (graphs, refused) = (Vec::new(), Vec::new());
+        Ok(CapturedGraphs { api, graphs, refused, uncaptured, memory, copier, session })
     }
 
     /// Options of a run that neither captures nor replays.
@@ -260,18 +160,36 @@ impl CapturedGraphs {
     }
 
     /// Makes memory for the shapes of a run that has just been, so that the next one is captured.
+    /// Where that fails they are run without a graph from now on: it is no matter of the run's.
     pub fn prepare(
+        &mut self,
+        names: (&[CString], &[CString]),
+        inputs: &[Option<Tensor>],
+        outputs: &[usize],
+        results: &[Tensor],
+    ) {
+        let is_usable = |tensor: &Tensor| tensor.bytes().is_some_and(|bytes| !bytes.is_empty());
+        let usable = inputs.iter().flatten().chain(results).all(is_usable);
+        let full = self.graphs.len() == MAX_GRAPHS || self.refused.len() == MAX_GRAPHS;
+        if !usable || full || self.refused.contains(&Key::of(inputs, outputs)) {
+            return;
+        }
+        let Err(error) = self.try_prepare(names, inputs, outputs, results) else { return };
+        if self.refused.is_empty() {
+            events::warning(&format_args!(
+                "some shapes of a model cannot be captured as a CUDA graph and run without: {error}"
+            ));
+        }
+        self.refused.push(Key::of(inputs, outputs));
+    }
+
+    fn try_prepare(
         &mut self,
         (input_names, output_names): (&[CString], &[CString]),
         inputs: &[Option<Tensor>],
         outputs: &[usize],
         results: &[Tensor],
     ) -> Result<(), GraphError> {
-        let is_usable = |tensor: &Tensor| tensor.bytes().is_some_and(|bytes| !bytes.is_empty());
-        let usable = inputs.iter().flatten().chain(results).all(is_usable);
-        if !usable || self.graphs.len() == MAX_GRAPHS {
-            return Ok(());
-        }
         let number = self.graphs.len() + 1;
         let mut graph = Graph {
             key: Key::of(inputs, outputs),
@@ -441,7 +359,7 @@ mod tests {
         let first = [row(2.0, 1), row(5.0, 1)];
         assert!(graphs.replay(&first, &[1, 0]).is_none(), "nothing is prepared yet");
         let results = [row(10.0, 1), row(7.0, 1)].map(|tensor| tensor.expect("it is there"));
-        graphs.prepare((&names, &outputs), &first, &[1, 0], &results).expect("it is prepared");
+        graphs.prepare((&names, &outputs), &first, &[1, 0], &results);
         for (a, b) in [(2.0, 5.0), (3.0, 4.0), (1.0, -1.0)] {
             let answers = graphs.replay(&[row(a, 1), row(b, 1)], &[1, 0]).expect("it is bound");
             let answers = answers.expect("it runs");
@@ -453,6 +371,23 @@ mod tests {
     }
 
     #[test]
+    fn shapes_that_cannot_be_bound_run_without_a_graph_and_are_not_tried_again() {
+        let session = open("two_outputs.onnx");
+        let mut graphs = graphs(&session);
+        let names = [c"a".to_owned(), c"b".to_owned()];
+        let outputs = [c"sum".to_owned(), c"product".to_owned()];
+        let mut prepare = |rows: usize, names: &[CString]| {
+            let inputs = [row(1.0, rows), row(1.0, rows)];
+            let result = [row(2.0, rows).expect("it is there")];
+            graphs.prepare((names, &outputs), &inputs, &[0], &result);
+            graphs.replay(&inputs, &[0]).is_some()
+        };
+        assert!(!prepare(1, &[c"a".to_owned(), c"stranger".to_owned()]));
+        assert!(!prepare(1, &names), "it is not tried again");
+        assert!(prepare(2, &names), "others are");
+    }
+
+    #[test]
     fn strings_empties_and_too_many_shapes_run_without_a_graph() {
         let session = open("two_outputs.onnx");
         let mut graphs = graphs(&session);
@@ -461,7 +396,7 @@ mod tests {
         let mut prepare = |rows: usize| {
             let inputs = [row(1.0, rows), row(1.0, rows)];
             let result = [row(2.0, rows).expect("it is there")];
-            graphs.prepare((&names, &outputs), &inputs, &[0], &result).expect("no error");
+            graphs.prepare((&names, &outputs), &inputs, &[0], &result);
             graphs.replay(&inputs, &[0]).is_some()
         };
         assert!(!prepare(0), "there is nothing to bind");

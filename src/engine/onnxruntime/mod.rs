@@ -2,10 +2,11 @@
 //!
 //! Reading order: `search` (where the library is looked for), `library` (whether it is usable),
 //! `load` (once per process), `session` (a loaded model), `value` (tensors to and from ONNX
-//! Runtime), `captured` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT), `placement`
-//! (which provider took which nodes), `errors` (its messages to ours).
+//! Runtime), `captured` and `copier` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT),
+//! `placement` (which provider took which nodes), `errors` (its messages to ours).
 
 mod captured;
+mod copier;
 mod errors;
 pub mod library;
 mod load;

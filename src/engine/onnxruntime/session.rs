@@ -101,7 +101,7 @@ impl OnnxSession {
         }
         let results = self.run_plain(inputs, outputs, graphs.uncaptured())?;
         let names = (self.input_names.as_slice(), self.output_names.as_slice());
-        graphs.prepare(names, inputs, outputs, &results).map_err(failed)?;
+        graphs.prepare(names, inputs, outputs, &results);
         Ok(results)
     }
 
