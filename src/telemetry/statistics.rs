@@ -2,6 +2,7 @@
 //! `nv_*` names are rendered from. Not distributions; those are Prometheus histograms.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,6 +74,8 @@ pub struct StatisticsSnapshot {
     pub failures: Failures,
     /// Requests that wait now.
     pub pending: u64,
+    /// What loading the version took of the host's memory; `None` where it could not be measured.
+    pub memory_bytes: Option<u64>,
 }
 
 impl StatisticsSnapshot {
@@ -98,6 +101,7 @@ impl StatisticsSnapshot {
         self.failures.backend += other.failures.backend;
         self.failures.other += other.failures.other;
         self.pending += other.pending;
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
     }
 }
 
@@ -136,6 +140,7 @@ pub struct Statistics {
     ended: [AtomicSum; Outcome::ALL.len()],
     queue: AtomicSum,
     pending: AtomicU64,
+    memory_bytes: OnceLock<u64>,
     runs: Mutex<Runs>,
 }
 
@@ -150,6 +155,11 @@ impl Statistics {
 
     pub(super) fn queue_depth(&self, depth: usize) {
         self.pending.store(depth as u64, Relaxed);
+    }
+
+    /// Said once, when the version begins to serve.
+    pub(super) fn memory(&self, bytes: u64) {
+        let _ = self.memory_bytes.set(bytes);
     }
 
     pub(super) fn batch_ran(&self, batch: &BatchRan) {
@@ -199,6 +209,7 @@ impl Statistics {
                 other: ended(Outcome::Invalid).count,
             },
             pending: self.pending.load(Relaxed),
+            memory_bytes: self.memory_bytes.get().copied(),
         }
     }
 }

@@ -234,6 +234,7 @@ fn version_statistics(version: &ActiveVersion) -> v2::ModelStatistics {
         compute_infer,
         compute_output,
         batches,
+        memory_bytes,
         ..
     } = version.events.statistics();
     v2::ModelStatistics {
@@ -259,6 +260,11 @@ fn version_statistics(version: &ActiveVersion) -> v2::ModelStatistics {
                 compute_infer: sum(batch.compute_infer),
                 compute_output: sum(batch.compute_output),
             })
+            .collect(),
+        // What the daemon measures is its own memory, which is the host's.
+        memory_usage: memory_bytes
+            .map(|byte_size| v2::MemoryUsage { kind: "CPU", id: 0, byte_size })
+            .into_iter()
             .collect(),
         ..v2::ModelStatistics::default()
     }

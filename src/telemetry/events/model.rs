@@ -183,6 +183,7 @@ impl ModelEvents {
         }
         if let Some(bytes) = loaded.memory_bytes {
             self.series.gauge(&names::MODEL_MEMORY, &[]).set(bytes as f64);
+            self.statistics.memory(bytes);
         }
         let (model, version) = (self.series.model(), self.series.version());
         if let Some(reason) = loaded.fallback_reason {
