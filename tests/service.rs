@@ -222,6 +222,13 @@ fn inherited_sockets_take_the_place_of_configured_ones() {
     assert_eq!(daemon.address, address, "it listens on what it was given, and on nothing else");
     assert_eq!(daemon.get("/v2/health/live").status, 200);
     assert!(over_unix(&path).starts_with("HTTP/1.1 200 "));
+    // Logged before it is ready, and read here by another thread.
+    daemon.await_ready();
+    let begin = Instant::now();
+    while daemon.log().matches("\"inherited\"").count() < 2 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(daemon.log().matches("\"inherited\"").count(), 2, "{}", daemon.log());
     assert!(!daemon.log().contains("\"bound\""), "{}", daemon.log());
     daemon.signal("TERM");
