@@ -1,21 +1,12 @@
 //! The commands beside `serve`, as a person or a script calls them: results on stdout, exit codes,
 //! and everything that is wrong at once.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::graphs;
-use crate::support::python::root;
 use crate::support::repository::Repository;
-
-fn onnxd(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_onnxd"))
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .expect("the binary was built for this test")
-}
+use crate::support::{graphs, onnxd};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()

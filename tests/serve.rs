@@ -2,13 +2,13 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
-use crate::support::digits_model;
 use crate::support::python::root;
+use crate::support::{digits_model, onnxd};
 
 /// Rows of the data that ships with the model: pixels and the digit they show.
 fn digits() -> Vec<(Vec<f32>, i64)> {
@@ -34,15 +34,6 @@ fn infer_digits(daemon: &Daemon, rows: &[(Vec<f32>, i64)]) -> Vec<i64> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let data = answer.json()["outputs"][0]["data"].clone();
     serde_json::from_value(data).expect("a list of digits")
-}
-
-/// Runs the binary to its end, in the repository's root.
-fn onnxd(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_onnxd"))
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .expect("the binary was built for this test")
 }
 
 #[test]

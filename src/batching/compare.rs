@@ -89,6 +89,21 @@ fn values(tensor: &Tensor) -> Option<Vec<f64>> {
     })
 }
 
+/// Of pairs of the same outputs, run alone and together: the one that differs most, by its place,
+/// and by how much; `None` where all are the same answers.
+pub(super) fn worst_difference<'t>(
+    pairs: impl Iterator<Item = (&'t [Tensor], &'t [Tensor])>,
+) -> Option<(usize, f64)> {
+    let mut worst: Option<(usize, f64)> = None;
+    for (output, (alone, together)) in pairs.flat_map(|(a, b)| a.iter().zip(b).enumerate()) {
+        let Some(found) = difference(together, alone) else { continue };
+        if worst.is_none_or(|(_, most)| found > most) {
+            worst = Some((output, found));
+        }
+    }
+    worst
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::compare::difference;
+use super::compare::worst_difference;
 use super::join::{alone, join};
 use super::plan::{Follows, Plan, element};
 use super::sample::{Sample, Values};
@@ -175,16 +175,8 @@ impl Prover<'_> {
     }
 
     fn compare_parts(&self, rows: &[&Ran], parts: &[Vec<Tensor>]) -> Result<(), PaddingVerdict> {
-        let mut worst: Option<(usize, f64)> = None;
-        for (row, parts) in rows.iter().zip(parts) {
-            for (output, (alone, part)) in row.outputs.iter().zip(parts).enumerate() {
-                let Some(found) = difference(part, alone) else { continue };
-                if worst.is_none_or(|(_, most)| found > most) {
-                    worst = Some((output, found));
-                }
-            }
-        }
-        worst.map_or(Ok(()), |(output, difference)| {
+        let pairs = rows.iter().zip(parts).map(|(row, parts)| (&*row.outputs, &**parts));
+        worst_difference(pairs).map_or(Ok(()), |(output, difference)| {
             let output = self.signature.outputs[output].name.clone();
             Err(PaddingVerdict::Differs { output, difference })
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::axes::{Axes, configured_output, input_candidates, output_guess};
-use super::compare::difference;
+use super::compare::worst_difference;
 use super::join::{alone, join};
 use super::plan::Plan;
 use super::sample::{Sample, SampleShapes, Values};
@@ -288,16 +288,8 @@ impl Prover<'_> {
             rows.iter().map(|row| Share { request: &row.request, rows: 1 }).collect();
         let parts = split(&plan, self.signature, &Answer { wanted: &wanted, tensors }, &shares)
             .map_err(|error| Verdict::Unproven { reason: error.to_string() })?;
-        let mut worst: Option<(usize, f64)> = None;
-        for (row, parts) in rows.iter().zip(&parts) {
-            for (output, (alone, part)) in row.outputs.iter().zip(parts).enumerate() {
-                let Some(found) = difference(part, alone) else { continue };
-                if worst.is_none_or(|(_, most)| found > most) {
-                    worst = Some((output, found));
-                }
-            }
-        }
-        worst.map_or(Ok(()), |(output, difference)| {
+        let pairs = rows.iter().zip(&parts).map(|(row, parts)| (&*row.outputs, &**parts));
+        worst_difference(pairs).map_or(Ok(()), |(output, difference)| {
             let output = self.signature.outputs[output].name.clone();
             Err(Verdict::Differs { output, difference })
         })

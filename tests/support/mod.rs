@@ -13,9 +13,19 @@ pub mod server;
 pub mod slow;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use onnxd::commands::runtime::{InstallOptions, install_library};
+
+/// Runs the binary to its end, in the repository's root.
+pub fn onnxd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_onnxd"))
+        .args(arguments)
+        .current_dir(python::root())
+        .output()
+        .expect("the binary was built for this test")
+}
 
 /// What serving the model that ships takes.
 const DIGITS_FILES: [&str; 5] = [
