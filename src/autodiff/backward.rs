@@ -70,10 +70,6 @@ pub fn backward(
     }
     check_loss(facts, loss)?;
     let paths = Paths::find(graph, facts, loss, wanted)?;
-    let obstacles = paths.obstacles(opset);
-    if !obstacles.is_empty() {
-        return Err(AutodiffError::Obstacles { obstacles });
-    }
     let emitter = Emitter::new(opset, value_names(graph));
     let constants: Constants = graph
         .initializer
@@ -81,6 +77,10 @@ pub fn backward(
         .filter(|tensor| !wanted.iter().any(|name| name == tensor.name()))
         .map(|tensor| (tensor.name(), tensor))
         .collect();
+    let obstacles = paths.obstacles(&emitter, facts, &constants);
+    if !obstacles.is_empty() {
+        return Err(AutodiffError::Obstacles { obstacles });
+    }
     let found = walk(&emitter, &paths, facts, &constants, loss);
     let names = |name: &String| found.get(name.as_str()).map(|name| name.to_string());
     let gradients: Vec<Option<String>> = wanted.iter().map(names).collect();
@@ -159,12 +159,21 @@ impl<'n> Paths<'n> {
     }
 
     /// Nodes that have no derivative.
-    fn obstacles(&self, opset: i64) -> Vec<Obstacle> {
-        let obstacle = |node: &&NodeProto| {
-            let reason = match rules::derivative(node, opset) {
-                Derivative::Unknown => "it has no rule".to_owned(),
-                Derivative::Unsupported(reason) => reason.to_owned(),
-                _ => return None,
+    fn obstacles(
+        &self,
+        emitter: &Emitter,
+        facts: &'n Facts,
+        constants: &'n Constants<'n>,
+    ) -> Vec<Obstacle> {
+        let obstacle = |node: &&'n NodeProto| {
+            let reason = match rules::derivative(node, emitter.opset()) {
+                Derivative::Unknown => "it has no rule",
+                Derivative::Unsupported(reason) => reason,
+                _ => {
+                    let (gradients, wanted) = (Vec::new(), self.wanted_inputs(node));
+                    let call = Call { emitter, node, facts, constants, gradients, wanted };
+                    rules::objection(&call)?
+                }
             };
             let mut from: Vec<usize> = inputs_of(node)
                 .flat_map(|name| self.sources.get(name).into_iter().flatten().copied())
@@ -174,11 +183,16 @@ impl<'n> Paths<'n> {
             Some(Obstacle {
                 node: node_label(node).to_owned(),
                 operator: operator_label(node),
-                reason,
+                reason: reason.to_owned(),
                 parameters: from.iter().map(|&index| self.wanted[index].clone()).collect(),
             })
         };
         self.nodes.iter().filter_map(obstacle).collect()
+    }
+
+    /// Per input of a node: whether something wanted is behind it.
+    fn wanted_inputs(&self, node: &NodeProto) -> Vec<bool> {
+        node.input.iter().map(|name| self.sources.contains_key(&**name)).collect()
     }
 }
 
@@ -209,7 +223,7 @@ fn walk<'n>(
         if gradients.iter().all(Option::is_none) {
             continue;
         }
-        let wanted = node.input.iter().map(|name| paths.sources.contains_key(&**name)).collect();
+        let wanted = paths.wanted_inputs(node);
         let call = Call { emitter, node, facts, constants, gradients, wanted };
         for (index, part) in input_gradients(&call).into_iter().enumerate() {
             if let Some(part) = part

@@ -3,6 +3,7 @@
 use super::emitter::Emitter;
 use super::expr::Expr;
 use super::facts::{Fact, Facts, sizes};
+use super::size::Size;
 use crate::onnx::graph;
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::weights::tensor;
@@ -134,6 +135,48 @@ impl<'g, 'n> Call<'g, 'n> {
         match sizes(&fact.shape) {
             Some(sizes) => self.emitter.ints(&sizes),
             None => self.emitter.value(name, fact.data_type).shape(),
+        }
+    }
+
+    pub fn input_size(&self, index: usize, axis: i64) -> Size<'g> {
+        self.size_of(&self.node.input[index], axis)
+    }
+
+    pub fn output_size(&self, index: usize, axis: i64) -> Size<'g> {
+        self.size_of(&self.node.output[index], axis)
+    }
+
+    fn size_of(&self, name: &str, axis: i64) -> Size<'g> {
+        match self.fact(name).shape[axis as usize] {
+            Dimension::Fixed(size) => Size::Known(size as i64),
+            _ => Size::Computed(self.shape_of(name).slice_axis(0, axis, axis + 1)),
+        }
+    }
+
+    /// Zeros of an input's shape and type.
+    pub fn zeros_like_input(&self, index: usize) -> Expr<'g> {
+        self.input(index).number(0.0).expand(self.input_shape(index))
+    }
+
+    /// A value in an input's shape, which has as many elements.
+    pub fn in_input_shape(&self, value: Expr<'g>, index: usize) -> Expr<'g> {
+        match self.input_sizes_but_one(index) {
+            Some(sizes) => value.reshape_to(&sizes),
+            None => value.reshape_exactly(self.input_shape(index)),
+        }
+    }
+
+    /// An input's sizes as `Reshape` takes them: one may be open, as -1, where none is 0.
+    pub fn input_sizes_but_one(&self, index: usize) -> Option<Vec<i64>> {
+        let size = |dimension: &Dimension| match dimension {
+            Dimension::Fixed(size) => *size as i64,
+            _ => -1,
+        };
+        let sizes: Vec<i64> = self.input_dimensions(index).iter().map(size).collect();
+        match sizes.iter().filter(|&&size| size == -1).count() {
+            0 => Some(sizes),
+            1 if !sizes.contains(&0) => Some(sizes),
+            _ => None,
         }
     }
 

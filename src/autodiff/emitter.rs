@@ -155,6 +155,13 @@ impl Emitter {
         self.constant(&numbers(data_type, &[], &number_bytes(data_type, value)))
     }
 
+    /// A constant of floats.
+    pub fn floats(&self, data_type: DataType, shape: &[usize], values: &[f64]) -> Expr<'_> {
+        let bytes: Vec<u8> =
+            values.iter().flat_map(|&value| number_bytes(data_type, value)).collect();
+        self.constant(&numbers(data_type, shape, &bytes))
+    }
+
     pub fn into_written(self) -> Written {
         let State { nodes, initializers, functions, .. } = self.state.into_inner();
         Written { nodes, initializers, functions: functions.into_values().collect() }

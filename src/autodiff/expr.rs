@@ -127,6 +127,17 @@ impl<'g> Expr<'g> {
         self.call("Reshape", &[shape])
     }
 
+    /// To a shape whose zeros mean zero and that has no -1.
+    pub fn reshape_exactly(self, shape: Expr<'g>) -> Expr<'g> {
+        self.call_with("Reshape", &[shape], vec![("allowzero", 1.into())])
+    }
+
+    /// To these sizes; one may be -1 where none is 0.
+    pub fn reshape_to(self, sizes: &[i64]) -> Expr<'g> {
+        let shape = self.emitter.ints(sizes);
+        if sizes.contains(&0) { self.reshape_exactly(shape) } else { self.reshape(shape) }
+    }
+
     pub fn expand(self, shape: Expr<'g>) -> Expr<'g> {
         self.call("Expand", &[shape])
     }
@@ -185,6 +196,17 @@ impl<'g> Expr<'g> {
     pub fn slice_axis(self, axis: i64, from: i64, to: i64) -> Expr<'g> {
         let (from, to) = (self.emitter.ints(&[from]), self.emitter.ints(&[to]));
         self.slice(from, to, &[axis], &[1])
+    }
+
+    /// Places of one axis, in the order given; those that follow each other are a slice.
+    pub fn pick(self, places: &[i64], axis: i64) -> Expr<'g> {
+        if let Some(&first) = places.first()
+            && places.iter().enumerate().all(|(index, &place)| place == first + index as i64)
+        {
+            return self.slice_axis(axis, first, first + places.len() as i64);
+        }
+        let axis = vec![("axis", AttributeValue::Int(axis))];
+        self.call_with("Gather", &[self.emitter.ints(places)], axis)
     }
 
     pub fn equals(self, other: impl Operand<'g>) -> Expr<'g> {

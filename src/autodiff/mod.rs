@@ -3,9 +3,11 @@
 //!
 //! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
 //! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and
-//! `emitter` (where the nodes go; equal ones once), `unbroadcast`, `facts` (what is known of every
+//! `emitter` (where the nodes go; equal ones once), `functions` (what rules call of our own domain),
+//! `size` and `axis_map` (places along an axis), `unbroadcast`, `facts` (what is known of every
 //! value) and `error`.
 
+mod axis_map;
 mod backward;
 #[allow(dead_code)]
 mod call;
@@ -15,7 +17,9 @@ mod error;
 mod expr;
 #[allow(dead_code)]
 mod facts;
+mod functions;
 pub mod rules;
+mod size;
 mod unbroadcast;
 
 pub use backward::{Gradient, backward};

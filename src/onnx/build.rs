@@ -152,6 +152,18 @@ impl Node {
         self
     }
 
+    /// Sets an attribute to one of that type that the call of the function around it is given.
+    pub fn reference(mut self, name: &str, given: &str, kind: AttributeType) -> Node {
+        let mut proto = AttributeProto {
+            name: Some(name.to_owned()),
+            ref_attr_name: Some(given.to_owned()),
+            ..AttributeProto::default()
+        };
+        proto.set_type(kind);
+        self.proto.attribute.push(proto);
+        self
+    }
+
     /// The message, for bodies of functions.
     pub fn into_proto(self) -> NodeProto {
         self.proto

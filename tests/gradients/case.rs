@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use onnxd::autodiff::{Gradient, backward};
+use onnxd::autodiff::{Facts, backward};
 use onnxd::engine::{Engine, SessionSettings};
 use onnxd::onnx::build::{AttributeValue, GraphBuilder, Node, value_info};
 use onnxd::onnx::proto::ModelProto;
-use onnxd::tensor::{DataType, Tensor};
+use onnxd::tensor::{DataType, Dimension, Tensor};
 use onnxd::train::{observe, open};
 
 use crate::engines::{onnxruntime, tract};
+use crate::graph::{is_float, run, with_gradient, with_loss};
 use crate::numbers::{Random, floats, values};
 
 /// Elements of one input that are moved, one by one, for the differences.
@@ -26,12 +27,18 @@ pub struct Case {
     used: Option<Vec<usize>>,
     reference: Reference,
     tolerance: f64,
+    /// Whether tract, too, computes the gradient in 32-bit floats.
+    and_tract: bool,
+    /// A size that stands for an open dimension, wherever it appears.
+    open: Option<usize>,
 }
 
 enum Input {
     /// A shape and its values.
     Floats(Vec<usize>, Vec<f64>),
     Constant(Tensor),
+    /// The same, given when it runs.
+    Given(Tensor),
     /// A float that is given as an initializer and not differentiated.
     Fixed(Vec<usize>, Vec<f64>),
     LeftOut,
@@ -57,6 +64,8 @@ impl Case {
             used: None,
             reference: Reference::Tract,
             tolerance: 1e-6,
+            and_tract: false,
+            open: None,
         }
     }
 
@@ -95,6 +104,18 @@ impl Case {
         self
     }
 
+    /// An input of another type whose values are not known beforehand.
+    pub fn given(mut self, tensor: Tensor) -> Case {
+        self.inputs.push(Input::Given(tensor));
+        self
+    }
+
+    /// Dimensions of this size are taken to be open.
+    pub fn open(mut self, size: usize) -> Case {
+        self.open = Some(size);
+        self
+    }
+
     /// An optional input that the node leaves out.
     pub fn left_out(mut self) -> Case {
         self.inputs.push(Input::LeftOut);
@@ -129,6 +150,12 @@ impl Case {
         self
     }
 
+    /// Where the differences are another's: tract's gradient is to be the same.
+    pub fn and_tract(mut self) -> Case {
+        self.and_tract = true;
+        self
+    }
+
     /// Instead of 1e-6 of the largest element.
     pub fn tolerance(mut self, tolerance: f64) -> Case {
         self.tolerance = tolerance;
@@ -154,6 +181,39 @@ impl Case {
         self.compare("central differences", &gradients, &expected, tolerance);
         let single = self.gradients(&*onnxruntime(), DataType::Float32);
         self.compare("32-bit floats", &single, &gradients, 2e-4);
+        if self.and_tract {
+            let single = self.gradients(&*tract(), DataType::Float32);
+            self.compare("32-bit floats of tract", &single, &gradients, 2e-4);
+        }
+    }
+
+    /// Checks that it is refused, and why.
+    pub fn refused(&self, reason: &str) {
+        let engine = onnxruntime();
+        let (model, shown) = self.model(DataType::Float32);
+        let given = self.inputs(DataType::Float32);
+        let model = with_loss(model, &shown, &*engine, &given, DataType::Float32);
+        let facts = self.facts(&*engine, &model, &given);
+        let error = backward(&model, &facts, "loss", &self.wanted()).expect_err(self.operator);
+        assert!(error.to_string().contains(reason), "{}: {error}", self.operator);
+    }
+
+    fn facts(&self, engine: &dyn Engine, model: &ModelProto, given: &[Tensor]) -> Facts {
+        let observed = observe(engine, model, &[given.to_vec()])
+            .unwrap_or_else(|error| panic!("{}: {error}", self.operator));
+        let mut facts = observed.facts;
+        for dimension in facts.values_mut().flat_map(|fact| &mut fact.shape) {
+            if self.open.is_some_and(|size| *dimension == Dimension::Fixed(size)) {
+                *dimension = Dimension::Named("open".to_owned());
+            }
+        }
+        facts
+    }
+
+    fn wanted(&self) -> Vec<String> {
+        let inputs = self.inputs.iter().enumerate();
+        let floats = inputs.filter(|(_, input)| matches!(input, Input::Floats(..)));
+        floats.map(|(index, _)| format!("x{index}")).collect()
     }
 
     fn compare(&self, what: &str, actual: &[Vec<f64>], expected: &[Vec<f64>], tolerance: f64) {
@@ -188,6 +248,10 @@ impl Case {
                     graph.initializer(&name, &floats(data_type, shape, values))
                 }
                 Input::Constant(tensor) => graph.initializer(&name, tensor),
+                Input::Given(tensor) => {
+                    let shape: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
+                    graph.input(&name, tensor.data_type(), &shape.join(", "))
+                }
                 Input::LeftOut => String::new(),
             });
         }
@@ -212,35 +276,27 @@ impl Case {
         (model, shown)
     }
 
-    fn given(&self, data_type: DataType) -> Vec<Tensor> {
+    fn inputs(&self, data_type: DataType) -> Vec<Tensor> {
         let tensor = |input: &Input| match input {
             Input::Floats(shape, values) => Some(floats(data_type, shape, values)),
+            Input::Given(tensor) => Some(tensor.clone()),
             _ => None,
         };
         self.inputs.iter().filter_map(tensor).collect()
     }
 
     /// What each output's elements count for in the loss.
-    fn weights(index: usize, count: usize) -> Vec<f64> {
+    pub fn weights(index: usize, count: usize) -> Vec<f64> {
         let mut random = Random::new(1000 + index as u64);
         (0..count).map(|_| random.next(-1.0, 1.0)).collect()
     }
 
     fn gradients(&self, engine: &dyn Engine, data_type: DataType) -> Vec<Vec<f64>> {
         let (model, shown) = self.model(data_type);
-        let given = self.given(data_type);
+        let given = self.inputs(data_type);
         let model = with_loss(model, &shown, engine, &given, data_type);
-        let facts = observe(engine, &model, std::slice::from_ref(&given))
-            .unwrap_or_else(|error| panic!("{}: {error}", self.operator))
-            .facts;
-        let wanted: Vec<String> = self
-            .inputs
-            .iter()
-            .enumerate()
-            .filter(|(_, input)| matches!(input, Input::Floats(..)))
-            .map(|(index, _)| format!("x{index}"))
-            .collect();
-        let gradient = backward(&model, &facts, "loss", &wanted)
+        let facts = self.facts(engine, &model, &given);
+        let gradient = backward(&model, &facts, "loss", &self.wanted())
             .unwrap_or_else(|error| panic!("{}: {error}", self.operator));
         let names = gradient.gradients.clone();
         let model = with_gradient(model, gradient, data_type);
@@ -255,7 +311,8 @@ impl Case {
             }
             None => vec![0.0; input.element_count()],
         };
-        names.iter().zip(&given).map(gradient_of).collect()
+        let moved = given.iter().filter(|tensor| is_float(tensor));
+        names.iter().zip(moved).map(gradient_of).collect()
     }
 
     fn differences(&self, engine: &dyn Engine, data_type: DataType) -> Vec<Vec<f64>> {
@@ -274,9 +331,12 @@ impl Case {
             };
             results.iter().enumerate().map(weigh).sum()
         };
-        let given = self.given(data_type);
+        let given = self.inputs(data_type);
         let mut all = Vec::new();
         for (place, tensor) in given.iter().enumerate() {
+            if !is_float(tensor) {
+                continue;
+            }
             let center = values(tensor);
             let mut differences = vec![f64::NAN; center.len()];
             let stride = center.len().div_ceil(MAX_MOVED).max(1);
@@ -294,60 +354,4 @@ impl Case {
         }
         all
     }
-}
-
-/// The loss: the sum of all outputs' elements, each times a number of its own.
-fn with_loss(
-    mut model: ModelProto,
-    outputs: &[String],
-    engine: &dyn Engine,
-    given: &[Tensor],
-    data_type: DataType,
-) -> ModelProto {
-    let results = run(engine, &model, given).unwrap_or_else(|error| panic!("{error}"));
-    let mut builder = GraphBuilder::new("loss");
-    let mut parts = Vec::new();
-    for (index, (name, result)) in outputs.iter().zip(&results).enumerate() {
-        let weights = Case::weights(index, result.element_count());
-        let weights = floats(data_type, result.shape(), &weights);
-        let weights = builder.initializer(&format!("loss/weights{index}"), &weights);
-        let product = Node::new("Mul", &[name, &weights])
-            .name(&format!("loss/product{index}"))
-            .output(&format!("loss/product{index}"));
-        let product = builder.node(product);
-        let sum = Node::new("ReduceSum", &[&product])
-            .attribute("keepdims", 0i64)
-            .name(&format!("loss/sum{index}"))
-            .output(&format!("loss/sum{index}"));
-        parts.push(builder.node(sum));
-    }
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    builder.node(Node::new("Sum", &parts).name("loss").output("loss"));
-    let loss = builder.into_graph();
-    let graph = model.graph.as_mut().expect("built here");
-    graph.node.extend(loss.node);
-    graph.initializer.extend(loss.initializer);
-    graph.output = vec![value_info("loss", data_type, Some(&[]))];
-    model
-}
-
-fn with_gradient(mut model: ModelProto, gradient: Gradient, data_type: DataType) -> ModelProto {
-    gradient.append_to(&mut model);
-    let graph = model.graph.as_mut().expect("built here");
-    graph.output.clear();
-    for name in gradient.gradients.iter().flatten() {
-        graph.output.push(value_info(name, data_type, None));
-    }
-    model
-}
-
-fn run(
-    engine: &dyn Engine,
-    model: &ModelProto,
-    given: &[Tensor],
-) -> Result<Vec<Tensor>, onnxd::train::TrainError> {
-    let mut session = open(engine, model, &SessionSettings::cpu())?;
-    let outputs: Vec<usize> = (0..session.signature().outputs.len()).collect();
-    let given: Vec<Option<Tensor>> = given.iter().cloned().map(Some).collect();
-    Ok(session.run(&given, &outputs)?)
 }

@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod case;
 mod engines;
+mod graph;
 #[allow(dead_code)]
 mod numbers;
 mod rules;

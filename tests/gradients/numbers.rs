@@ -19,6 +19,12 @@ pub fn ints(shape: &[usize], values: &[i64]) -> Tensor {
     from_bytes(DataType::Int64, shape, &bytes)
 }
 
+/// 32-bit integers.
+pub fn short_ints(shape: &[usize], values: &[i32]) -> Tensor {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    from_bytes(DataType::Int32, shape, &bytes)
+}
+
 pub fn bools(shape: &[usize], values: &[bool]) -> Tensor {
     let bytes: Vec<u8> = values.iter().map(|&value| u8::from(value)).collect();
     from_bytes(DataType::Bool, shape, &bytes)

@@ -10,7 +10,14 @@
 //! derivative, but not here, and why).
 
 mod arithmetic;
+mod constant;
+mod indexing;
+mod passing;
 mod reduction;
+mod resize;
+mod scattering;
+mod shape;
+mod slicing;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -44,14 +51,19 @@ pub(super) struct Entry {
     derivative: Derivative,
     /// For nodes that only some attributes make differentiable.
     condition: Option<Condition>,
+    /// For calls that only what is known of their inputs makes differentiable.
+    objection: Option<Objection>,
 }
 
 /// Why this very node has no derivative, if it has none.
 pub(super) type Condition = fn(&NodeProto) -> Option<&'static str>;
 
+/// The same of a call, for which sizes and constants are known too; it has no gradients yet.
+pub(super) type Objection = for<'g, 'n> fn(&Call<'g, 'n>) -> Option<&'static str>;
+
 impl Entry {
     const fn new(operator: &'static str, derivative: Derivative) -> Entry {
-        Entry { operator, opsets: (0, i64::MAX), derivative, condition: None }
+        Entry { operator, opsets: (0, i64::MAX), derivative, condition: None, objection: None }
     }
 
     /// Up to this operator set.
@@ -71,6 +83,11 @@ impl Entry {
     #[allow(dead_code)]
     const fn unless(mut self, condition: Condition) -> Entry {
         self.condition = Some(condition);
+        self
+    }
+
+    const fn unless_known(mut self, objection: Objection) -> Entry {
+        self.objection = Some(objection);
         self
     }
 }
@@ -96,7 +113,17 @@ const fn unsupported(operator: &'static str, reason: &'static str) -> Entry {
 }
 
 /// All families.
-const FAMILIES: &[&[Entry]] = &[arithmetic::RULES, reduction::RULES];
+const FAMILIES: &[&[Entry]] = &[
+    arithmetic::RULES,
+    constant::RULES,
+    indexing::RULES,
+    passing::RULES,
+    reduction::RULES,
+    resize::RULES,
+    scattering::RULES,
+    shape::RULES,
+    slicing::RULES,
+];
 
 static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
     let mut table: HashMap<&str, Vec<&Entry>> = HashMap::new();
@@ -111,13 +138,21 @@ pub(super) fn derivative(node: &NodeProto, opset: i64) -> Derivative {
     if !canonical_domain(node.domain()).is_empty() {
         return Derivative::Unknown;
     }
-    let entries = TABLE.get(node.op_type()).map_or(&[][..], Vec::as_slice);
-    let entry = entries.iter().find(|entry| (entry.opsets.0..=entry.opsets.1).contains(&opset));
-    let Some(entry) = entry else { return Derivative::Unknown };
+    let Some(entry) = entry(node, opset) else { return Derivative::Unknown };
     match entry.condition.and_then(|condition| condition(node)) {
         Some(reason) => Derivative::Unsupported(reason),
         None => entry.derivative,
     }
+}
+
+/// What stands against the derivative of a call whose operator and attributes have one.
+pub(super) fn objection(call: &Call) -> Option<&'static str> {
+    entry(call.node(), call.opset())?.objection.and_then(|objection| objection(call))
+}
+
+fn entry(node: &NodeProto, opset: i64) -> Option<&'static Entry> {
+    let entries = TABLE.get(node.op_type())?;
+    entries.iter().copied().find(|entry| (entry.opsets.0..=entry.opsets.1).contains(&opset))
 }
 
 /// Every operator in the table, once, in order: for documentation and tests.
