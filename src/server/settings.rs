@@ -74,7 +74,8 @@ pub struct ServerSettings {
     pub max_json_depth: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
-    /// Without a request, or without taking what is written to it, a connection lives this long.
+    /// Without a request, or without taking what is written to it, a connection lives this long;
+    /// it must take 8 KiB a second on average over this time while something waits for it.
     pub idle_timeout: Duration,
     /// `Retry-After` of 429 and 503.
     pub retry_after: Duration,
