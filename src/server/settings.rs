@@ -68,8 +68,8 @@ pub struct ServerSettings {
     pub network_threads: usize,
     pub max_connections: usize,
     pub max_body_bytes: usize,
-    /// Bodies that are received or in work, over all connections, decompressed ones as well; what
-    /// goes beyond is refused with 503.
+    /// Bodies that are received or in work, over all connections, decompressed ones and the
+    /// strings made of them as well; what goes beyond is refused with 503.
     pub max_inflight_bytes: usize,
     pub max_json_depth: usize,
     pub header_timeout: Duration,
