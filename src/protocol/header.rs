@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::binary::Tail;
 use super::infer::{InferInput, InferRequest, RequestedOutput};
 use super::json::{Cursor, excerpt};
-use super::listed::{List, Listed, Value, read_tensors};
+use super::listed::{List, Listed, Value, check_length, read_tensors};
 use super::parameters::{self, read_size};
 use super::{ProtocolError, Room, Terms};
 use crate::tensor::Tensor;
@@ -201,6 +201,7 @@ pub fn distinct<'n>(
 fn read_outputs(cursor: &mut Cursor<'_>) -> Result<SmallVec<[RequestedOutput; 2]>, ProtocolError> {
     let mut outputs = SmallVec::new();
     cursor.array_at(&|| "outputs".to_owned(), "an array of outputs", |cursor, index| {
+        check_length("outputs", index)?;
         let mut name = None;
         let mut output = RequestedOutput { name: "".into(), binary: None, classification: 0 };
         cursor.object_at(&|| format!("outputs[{index}]"), |cursor, key| {

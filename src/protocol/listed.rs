@@ -16,6 +16,9 @@ use crate::tensor::{DataType, Shape, Tensor, TensorSpec};
 
 /// Axes that a tensor may have: no model has as many.
 const MAX_RANK: usize = 64;
+/// Tensors that a list may have, beyond any model: each is kept, at many times the bytes that it
+/// came in.
+const MAX_LISTED: usize = 4096;
 
 /// A tensor that the JSON lists.
 #[derive(Clone, Debug)]
@@ -69,10 +72,19 @@ pub fn read_tensors(
 ) -> Result<Vec<Listed>, ProtocolError> {
     let mut tensors = Vec::new();
     cursor.array_at(&|| list.name.to_owned(), "an array of tensors", |cursor, index| {
+        check_length(list.name, index)?;
         tensors.push(read_tensor(cursor, Place { list, index })?);
         Ok(())
     })?;
     Ok(tensors)
+}
+
+/// Checks that one more has a place in the list.
+pub fn check_length(list: &str, index: usize) -> Result<(), ProtocolError> {
+    if index < MAX_LISTED {
+        return Ok(());
+    }
+    Err(ProtocolError::field(list, format!("at most {MAX_LISTED} of them"), "more"))
 }
 
 /// Where a tensor stands.

@@ -134,6 +134,32 @@ fn numbers_need_no_room_beside_the_body() {
 }
 
 #[test]
+fn what_is_kept_of_a_request_has_a_limit() {
+    let tensor = "{\"name\":\"x\",\"datatype\":\"INT8\",\"shape\":[0],\"data\":[]}";
+    let many = |item: &str, count| vec![item; count].join(",");
+    let table = [
+        (
+            format!("{{\"inputs\":[{}]}}", many(tensor, 4097)),
+            "inputs: expected at most 4096 of them, got more",
+        ),
+        (
+            format!("{{\"inputs\":[{tensor}],\"outputs\":[{}]}}", many("{\"name\":\"\"}", 4097)),
+            "outputs: expected at most 4096 of them, got more",
+        ),
+        (
+            format!("{{\"inputs\":[{tensor}],\"parameters\":{{{}}}}}", many("\"\":1", 1025)),
+            "parameters: expected at most 1024 parameters, got more",
+        ),
+    ];
+    for (json, expected) in table {
+        let error = decode_infer(json.into(), None, &terms(&[])).unwrap_err().to_string();
+        assert_eq!(error, expected);
+    }
+    let parameters = format!("{{\"inputs\":[],\"parameters\":{{{}}}}}", many("\"\":1", 1024));
+    assert!(decode_infer(parameters.into(), None, &terms(&[])).is_ok());
+}
+
+#[test]
 fn a_remembered_header_asks_for_room_again() {
     let json = input(
         "\"name\":\"x\",\"datatype\":\"BYTES\",\"shape\":[2],\"parameters\":{\"binary_data_size\":8}",
