@@ -4,8 +4,14 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use onnxd::tensor::DataType;
+use serde_json::json;
+
 use crate::support::client::{PATIENCE, Response};
+use crate::support::daemon::{Answer, Daemon};
+use crate::support::graphs;
 use crate::support::models::{Behaviour, Gate, Model, request};
+use crate::support::repository::Repository;
 use crate::support::server::TestServer;
 
 const INFER: &str = "/v2/models/double/infer";
@@ -175,4 +181,53 @@ fn a_request_that_is_run_on_another_thread_than_it_came_to_counts_as_well() {
         assert_eq!(client.receive().status, 200);
     }
     eventually_answers(&server, MAX_BODY);
+}
+
+/// So many empty strings, in every form that there is.
+fn empty_strings(daemon: &Daemon, model: &str, count: usize) -> [Answer; 4] {
+    let tensor = json!({ "name": "x", "datatype": "BYTES", "shape": [count] });
+    let strings = vec![""; count];
+    let mut inline = tensor.clone();
+    inline["data"] = json!(strings);
+    let mut behind = tensor;
+    behind["parameters"] = json!({ "binary_data_size": 4 * count });
+    let header = json!({ "inputs": [behind] }).to_string();
+    let length = header.len().to_string();
+    let body = [header.into_bytes(), vec![0; 4 * count]].concat();
+    let infer = format!("/v2/models/{model}/infer");
+    let predict = format!("/v1/models/{model}:predict");
+    [
+        daemon.post_json(&infer, &json!({ "inputs": [inline] })),
+        daemon.send("POST", &infer, &[("inference-header-content-length", &length)], &body),
+        daemon.post_json(&predict, &json!({ "instances": strings })),
+        daemon.post_json(&predict, &json!({ "inputs": { "x": strings } })),
+    ]
+}
+
+#[test]
+fn empty_strings_count_for_what_they_take() {
+    let repository = Repository::new();
+    repository.model("strings", &graphs::identity(DataType::String, "batch"), "");
+    repository.model("floats", &graphs::identity(DataType::Float32, "batch"), "");
+    let config = "[server]\nmax_body = '64KiB'\nmax_inflight = '128KiB'\n";
+    let config = repository.write("onnxd.toml", config);
+    let daemon = repository.serve("tract", &["--config", config.to_str().expect("UTF-8")]);
+    // Of 15000, up to 60 kB come and 480 kB would be taken.
+    for answer in empty_strings(&daemon, "strings", 15_000) {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.header("retry-after").is_some());
+        let error = answer.text();
+        assert!(error.contains("131072 allowed together (max_inflight"), "{error}");
+    }
+    daemon.await_metric("onnxd_inflight_bytes", &[], 0.0);
+    for answer in empty_strings(&daemon, "strings", 2_000) {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    // Where none belong, none are read.
+    let answers = empty_strings(&daemon, "floats", 15_000);
+    for (answer, why) in answers.iter().zip(["got BYTES", "got BYTES", "FP32", "FP32"]) {
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains(why), "{}", answer.text());
+    }
+    daemon.await_metric("onnxd_inflight_bytes", &[], 0.0);
 }

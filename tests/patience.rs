@@ -1,14 +1,17 @@
 //! Clients that are slow, silent, greedy or gone; and how the server ends.
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use onnxd::batching::LayoutChoice;
 use onnxd::server::{BoundListener, ListenAddress, ServerError, ServerSettings};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+use rustix::net::{AddressFamily, SocketType, connect, socket};
 
 use crate::support::client::{Client, PATIENCE};
-use crate::support::models::{Behaviour, Gate, Model};
+use crate::support::models::{Behaviour, Gate, Model, request};
 use crate::support::server::TestServer;
 
 const INFER: &str = "/v2/models/held/infer";
@@ -195,6 +198,43 @@ fn a_client_that_takes_nothing_is_cut_off() {
 }
 
 #[test]
+fn a_client_that_takes_hardly_anything_is_cut_off() {
+    // Small buffers: what is taken shows at once.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    set_socket_send_buffer_size(&listener, 4096).expect("a socket has a buffer");
+    let address = listener.local_addr().expect("a bound port");
+    let model = Model::new("repeat", Behaviour::Repeat(1000));
+    let server = TestServer::behind(listener, model, |settings| {
+        settings.idle_timeout = Duration::from_millis(1500);
+        settings.max_connections = 1;
+    });
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    set_socket_recv_buffer_size(&socket, 2048).expect("a socket has a buffer");
+    connect(&socket, &address).expect("the server listens");
+    let mut slow = TcpStream::from(socket);
+    let body = request(&[1.0; 2000]);
+    let head = format!(
+        "POST /v2/models/repeat/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all((head + &body).as_bytes()).expect("the server takes it");
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.get("/v2/health/live").status);
+        // 5 KB a second: some bytes go in every part of the idle timeout.
+        while !waiting.is_finished() {
+            // How its end looks to the client does not matter here.
+            let _ = slow.read(&mut [0; 250]);
+            assert!(started.elapsed() < PATIENCE / 2, "the connection goes on");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(waiting.join().expect("the one connection became free"), 200);
+    });
+    let lasted = started.elapsed();
+    assert!(lasted > Duration::from_millis(1500), "it was cut off after {lasted:?}");
+}
+
+#[test]
 fn connections_beyond_the_limit_wait_their_turn() {
     let models = vec![Model::new("held", Behaviour::Double)];
     let server = TestServer::start(models, |settings| settings.max_connections = 1);
@@ -303,7 +343,6 @@ fn a_unix_socket_serves_and_leaves_no_file() {
             BODY.len()
         ),
     ] {
-        use std::io::{Read, Write};
         let mut stream = UnixStream::connect(&path).expect("the server listens");
         stream.write_all(request.as_bytes()).expect("the server takes it");
         let mut response = String::new();
@@ -316,7 +355,7 @@ fn a_unix_socket_serves_and_leaves_no_file() {
 
 #[test]
 fn an_inherited_socket_is_served_too() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("a bound port");
     let settings = ServerSettings::standard(Vec::new());
     let server = TestServer::try_start(settings, vec![BoundListener::Tcp(listener)]);

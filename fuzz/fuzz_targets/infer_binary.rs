@@ -5,11 +5,16 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use onnxd::protocol::{
-    InferResponse, Limits, OutputTensor, RequestHeader, classify, decode_infer, encode_infer,
+    ANY_ROOM, InferResponse, Limits, OutputTensor, RequestHeader, Terms, classify, decode_infer,
+    encode_infer,
 };
 use onnxd::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
 const LIMITS: Limits = Limits { max_json_depth: 64 };
+
+fn terms(inputs: &[TensorSpec]) -> Terms<'_> {
+    Terms { inputs, limits: &LIMITS, room: ANY_ROOM }
+}
 
 fn spec(data_type: DataType, shape: &[Dimension]) -> [TensorSpec; 1] {
     let shape = Some(shape.to_vec());
@@ -17,7 +22,7 @@ fn spec(data_type: DataType, shape: &[Dimension]) -> [TensorSpec; 1] {
 }
 
 fn reencode(tensor: &Tensor) {
-    let outputs = std::iter::once(OutputTensor { name: "y", tensor: tensor.clone(), binary: true });
+    let outputs = std::iter::once(OutputTensor { name: "x", tensor: tensor.clone(), binary: true });
     let response =
         InferResponse { model_name: "m", model_version: 1, id: None, outputs: outputs.collect() };
     let body = encode_infer(response).expect("every tensor has a binary form");
@@ -26,7 +31,8 @@ fn reencode(tensor: &Tensor) {
     let json = std::str::from_utf8(json).expect("JSON is UTF-8");
     let json = json.replacen("\"outputs\"", "\"inputs\"", 1);
     let body = Bytes::from([json.as_bytes(), tail].concat());
-    let again = decode_infer(body, Some(json.len()), &[], &LIMITS).expect("it was encoded here");
+    let inputs = spec(tensor.data_type(), &[]);
+    let again = decode_infer(body, Some(json.len()), &terms(&inputs)).expect("it was encoded here");
     assert_eq!(&again.inputs[0].tensor, tensor);
     let _ = classify(tensor, 3, None);
 }
@@ -41,10 +47,12 @@ fuzz_target!(|data: &[u8]| {
         spec(DataType::Bool, &[]),
         spec(DataType::String, &open[..1]),
     ] {
-        let decoded = decode_infer(body.clone(), Some(length), &inputs, &LIMITS);
-        if length > 0 && let Ok(header) = RequestHeader::read(&body, length, &LIMITS) {
+        let decoded = decode_infer(body.clone(), Some(length), &terms(&inputs));
+        if length > 0
+            && let Ok(header) = RequestHeader::read(&body, length, &terms(&inputs))
+        {
             for _ in 0..2 {
-                assert_eq!(header.request(body.clone(), length), decoded);
+                assert_eq!(header.clone().into_request(body.clone(), length, ANY_ROOM), decoded);
             }
         }
         if let Ok(request) = decoded {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use onnxd::protocol::v1::{decode_predict, encode_predictions};
 use onnxd::protocol::{
-    InferInput, InferResponse, Limits, OutputTensor, decode_infer, encode_infer, resolve_inputs,
+    ANY_ROOM, InferInput, InferResponse, Limits, OutputTensor, Terms, decode_infer, encode_infer,
+    resolve_inputs,
 };
 use onnxd::tensor::{DataType, Dimension, TensorSpec};
 
@@ -26,6 +27,10 @@ fn specs() -> Vec<TensorSpec> {
     ]
 }
 
+fn terms(inputs: &[TensorSpec]) -> Terms<'_> {
+    Terms { inputs, limits: &LIMITS, room: ANY_ROOM }
+}
+
 fn reencode(input: &InferInput) {
     let tensor = input.tensor.clone();
     let output = OutputTensor { name: &input.name, tensor, binary: false };
@@ -39,25 +44,28 @@ fn reencode(input: &InferInput) {
     let json = std::str::from_utf8(&body.parts[0]).expect("JSON is UTF-8");
     // The outputs' member is the first of that name: names come after it.
     let json = json.replacen("\"outputs\"", "\"inputs\"", 1);
-    let again = decode_infer(json.into(), None, &[], &LIMITS).expect("the encoder writes JSON");
+    let spec = TensorSpec {
+        name: input.name.to_string(),
+        data_type: input.tensor.data_type(),
+        shape: None,
+        optional: false,
+    };
+    let again = decode_infer(json.into(), None, &terms(&[spec])).expect("the encoder writes JSON");
     assert_eq!(&again.inputs[0], input);
 }
 
 fuzz_target!(|data: &[u8]| {
     let body = Bytes::copy_from_slice(data);
-    if let Ok(request) = decode_infer(body.clone(), None, &[], &LIMITS) {
+    let specs = specs();
+    if let Ok(request) = decode_infer(body.clone(), None, &terms(&specs)) {
         serde_json::from_slice::<serde::de::IgnoredAny>(data).expect("what was taken is JSON");
         request.inputs.iter().for_each(reencode);
-        let _ = resolve_inputs(request.inputs, &specs());
+        let _ = resolve_inputs(request.inputs, &specs);
     }
-    let specs = specs();
     for specs in [&specs[..], &specs[..1], &specs[1..2]] {
-        if let Ok(request) = decode_predict(body.clone(), specs, &LIMITS) {
-            let outputs: Vec<_> = request
-                .inputs
-                .iter()
-                .map(|input| (&*input.name, input.tensor.clone()))
-                .collect();
+        if let Ok(request) = decode_predict(body.clone(), &terms(specs)) {
+            let outputs: Vec<_> =
+                request.inputs.iter().map(|input| (&*input.name, input.tensor.clone())).collect();
             let _ = encode_predictions(request.format, &outputs);
         }
     }

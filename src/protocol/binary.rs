@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use super::infer::{InferInput, InferRequest};
+use super::terms::{ANY_ROOM, Room, take_room};
 use crate::tensor::{Data, DataType, Dimension, Shape, Tensor, TensorSpec, element_count};
 
 /// What is left of a request's body once the JSON is read.
@@ -51,11 +52,12 @@ pub fn decode_tensor(
     data_type: DataType,
     shape: Shape,
     bytes: Bytes,
+    room: Room<'_>,
     field: &dyn Fn() -> String,
 ) -> Result<Tensor, ProtocolError> {
     let count = countable(&shape, field)?;
     let Some(size) = data_type.size() else {
-        let strings = decode_strings(&bytes, count, field)?;
+        let strings = decode_strings(&bytes, count, room, field)?;
         return Ok(Tensor::strings(shape, strings).expect("the strings were counted"));
     };
     if count.checked_mul(size) != Some(bytes.len()) {
@@ -84,10 +86,13 @@ pub fn countable(shape: &[usize], field: &dyn Fn() -> String) -> Result<usize, P
 fn decode_strings(
     bytes: &Bytes,
     count: usize,
+    room: Room<'_>,
     field: &dyn Fn() -> String,
 ) -> Result<Vec<Bytes>, ProtocolError> {
     // Each takes four bytes at least: a shape that claims more takes no memory.
-    let mut strings = Vec::with_capacity(count.min(bytes.len() / 4));
+    let capacity = count.min(bytes.len() / 4);
+    take_room(room, capacity, field)?;
+    let mut strings = Vec::with_capacity(capacity);
     let mut at = 0;
     while at < bytes.len() {
         let index = strings.len();
@@ -173,7 +178,7 @@ pub fn decode_raw(body: Bytes, inputs: &[TensorSpec]) -> Result<InferRequest, Pr
             }
             shape[axis] = body.len().checked_div(row).unwrap_or(0);
         }
-        decode_tensor(spec.data_type, shape, body, &field)?
+        decode_tensor(spec.data_type, shape, body, ANY_ROOM, &field)?
     };
     let input = InferInput { name: spec.name.as_str().into(), tensor };
     Ok(InferRequest { inputs: vec![input], binary_data_output: true, ..InferRequest::default() })

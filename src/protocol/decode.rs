@@ -5,8 +5,7 @@ use bytes::Bytes;
 use super::binary::decode_raw;
 use super::header::RequestHeader;
 use super::infer::InferRequest;
-use super::{Limits, ProtocolError};
-use crate::tensor::TensorSpec;
+use super::{ProtocolError, Terms};
 
 /// Value of the header `Inference-Header-Content-Length`.
 ///
@@ -24,21 +23,18 @@ pub fn parse_header_length(value: &str) -> Result<usize, ProtocolError> {
 /// Decodes a request of the Open Inference Protocol.
 ///
 /// `header_length` is the value of the HTTP header `Inference-Header-Content-Length`: `None`
-/// makes the whole body JSON, 0 makes it the model's one input. `inputs` are the model's, and
-/// only that raw form looks at them: names, types and shapes are compared by
-/// [`resolve_inputs`](super::resolve_inputs).
+/// makes the whole body JSON, 0 makes it the model's one input.
 ///
 /// # Errors
-/// As [`ProtocolError`] says; all are the client's to mend.
+/// As [`ProtocolError`] says.
 pub fn decode_infer(
     body: Bytes,
     header_length: Option<usize>,
-    inputs: &[TensorSpec],
-    limits: &Limits,
+    terms: &Terms<'_>,
 ) -> Result<InferRequest, ProtocolError> {
     if header_length == Some(0) {
-        return decode_raw(body, inputs);
+        return decode_raw(body, terms.inputs);
     }
     let length = header_length.unwrap_or(body.len());
-    RequestHeader::read(&body, length, limits)?.request(body, length)
+    RequestHeader::read(&body, length, terms)?.into_request(body, length, terms.room)
 }

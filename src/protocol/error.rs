@@ -1,5 +1,5 @@
 //! What can be wrong with a request's bytes, or with the form an answer was asked for in; all of
-//! it is the client's to mend (status 400).
+//! it but want of room is the client's to mend (status 400).
 
 /// The field, what was expected of it and what came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum ProtocolError {
     /// Well-formed, but nothing that is done here; the reason names the way out.
     #[error("{field}: {reason}")]
     Unsupported { field: String, reason: String },
+    /// Nothing is wrong with it, but there is no memory for it now.
+    #[error("{field}: {reason}")]
+    NoRoom { field: String, reason: String },
 }
 
 impl ProtocolError {

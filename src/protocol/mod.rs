@@ -2,11 +2,11 @@
 //! tensors, and TensorFlow Serving's v1. No sockets, no models: what a decoder must know of the
 //! model comes as [`TensorSpec`](crate::tensor::TensorSpec)s.
 //!
-//! Reading order: `infer` (the values), `decode` (a body to a request), `header` (its JSON),
-//! `parameters`, `binary` (the tensors behind the JSON, and the raw form), `json` (tokens and
-//! numbers), `resolve` (against the model's signature), `classify`, `encode` (a response to a
-//! body), `outputs` (and back), `v1` (TensorFlow Serving), `v2` (the protocol's other documents),
-//! `error`.
+//! Reading order: `infer` (the values), `terms` (what a decoder goes by), `decode` (a body to a
+//! request), `header` (its JSON), `listed` (the tensors in it), `parameters`, `binary` (the tensors
+//! behind the JSON, and the raw form), `json` (tokens and numbers), `resolve` (against the model's
+//! signature), `classify`, `encode` (a response to a body), `outputs` (and back), `v1` (TensorFlow
+//! Serving), `v2` (the protocol's other documents), `error`.
 
 mod binary;
 mod classify;
@@ -16,9 +16,11 @@ mod error;
 mod header;
 mod infer;
 mod json;
+mod listed;
 mod outputs;
 mod parameters;
 mod resolve;
+mod terms;
 pub mod v1;
 pub mod v2;
 
@@ -33,6 +35,7 @@ pub use infer::{
 };
 pub use outputs::decode_outputs;
 pub use resolve::{resolve_inputs, resolve_outputs};
+pub use terms::{ANY_ROOM, Room, Terms};
 
 /// What a decoder takes at most. The body's length is limited where it is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

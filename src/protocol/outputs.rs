@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::header::{BODY, Listed, Value, distinct, json_text, once, read_tensors};
+use super::header::{BODY, distinct, json_text, once};
 use super::infer::InferInput;
 use super::json::{Cursor, excerpt};
-use super::{Limits, ProtocolError};
+use super::listed::{List, Listed, Value, read_tensors};
+use super::{ANY_ROOM, Limits, ProtocolError};
 
 /// Reads the outputs of a response whose tensors are all in its JSON.
 ///
@@ -17,7 +18,8 @@ pub fn decode_outputs(body: &Bytes, limits: &Limits) -> Result<Vec<InferInput>, 
     let mut outputs: Option<Vec<Listed>> = None;
     cursor.object_at(&|| BODY.to_owned(), |cursor, key| match &*key {
         "outputs" => {
-            let read = |cursor: &mut Cursor<'_>| read_tensors(cursor, "outputs", body);
+            let list = List { name: "outputs", body, inputs: None, room: ANY_ROOM };
+            let read = |cursor: &mut Cursor<'_>| read_tensors(cursor, &list);
             once(&mut outputs, "outputs", cursor, read)
         }
         _ => cursor.skip(),
@@ -28,7 +30,7 @@ pub fn decode_outputs(body: &Bytes, limits: &Limits) -> Result<Vec<InferInput>, 
     distinct("outputs", outputs.iter().map(|output| &*output.name))?;
     let in_json = |Listed { name, value }: Listed| match value {
         Value::Tensor(tensor) => Ok(InferInput { name, tensor }),
-        Value::Binary { .. } => {
+        Value::Binary(_) => {
             let field = format!("output {:?}", excerpt(&name));
             Err(ProtocolError::field(field, "its data in the JSON", "binary data"))
         }

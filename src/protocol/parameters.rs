@@ -7,6 +7,9 @@ use super::ProtocolError;
 use super::infer::{InferRequest, ParameterValue};
 use super::json::{Cursor, excerpt};
 
+/// Parameters that a request may have: each is kept, at many times the bytes that it came in.
+const MAX_PARAMETERS: usize = 1024;
+
 /// Reads one parameter of a request and what follows from it.
 pub fn read_request_parameter(
     cursor: &mut Cursor<'_>,
@@ -62,6 +65,10 @@ pub fn read_request_parameter(
         name if name.starts_with("triton_") => {
             let reason = "names that begin with triton_ are reserved";
             Err(ProtocolError::unsupported(place(), reason))
+        }
+        _ if request.parameters.len() == MAX_PARAMETERS => {
+            let expected = format!("at most {MAX_PARAMETERS} parameters");
+            Err(ProtocolError::field("parameters", expected, "more"))
         }
         _ => {
             request.parameters.push((key.into_owned(), value));

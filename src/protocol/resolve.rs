@@ -70,6 +70,30 @@ pub fn resolve_outputs(
     Ok(indices)
 }
 
+/// Checks that the input at this place of a request takes strings: before they are read, because
+/// they take more memory than they came in.
+pub fn check_takes_strings(
+    name: &str,
+    index: usize,
+    specs: &[TensorSpec],
+    field: &dyn Fn() -> String,
+) -> Result<(), ProtocolError> {
+    let place = place_of(name, index, specs).ok_or_else(|| unknown(field, specs))?;
+    check_type(field, DataType::String, &specs[place])
+}
+
+fn check_type(
+    field: &dyn Fn() -> String,
+    data_type: DataType,
+    spec: &TensorSpec,
+) -> Result<(), ProtocolError> {
+    if data_type == spec.data_type {
+        return Ok(());
+    }
+    let place = format!("{} datatype", field());
+    Err(ProtocolError::field(place, spec.data_type.to_string(), data_type.to_string()))
+}
+
 fn place_of(name: &str, guess: usize, specs: &[TensorSpec]) -> Option<usize> {
     if specs.get(guess).is_some_and(|spec| spec.name == name) {
         return Some(guess);
@@ -94,11 +118,7 @@ fn check(
     tensor: &Tensor,
     spec: &TensorSpec,
 ) -> Result<(), ProtocolError> {
-    if tensor.data_type() != spec.data_type {
-        let place = format!("{} datatype", field());
-        let (expected, actual) = (spec.data_type.to_string(), tensor.data_type().to_string());
-        return Err(ProtocolError::field(place, expected, actual));
-    }
+    check_type(field, tensor.data_type(), spec)?;
     if !spec.admits(tensor.shape()) {
         let place = format!("{} shape", field());
         let actual = format!("{:?}", tensor.shape());

@@ -17,7 +17,6 @@ use super::progress::{Command, Patience, Progress, Wire};
 use super::service;
 use super::stream::{Opening, Stream};
 use super::watched::Watched;
-use crate::protocol::Limits;
 
 /// Requests at once on one HTTP/2 connection: as many as its peers usually grant.
 const MAX_CONCURRENT_STREAMS: u32 = 256;
@@ -38,13 +37,12 @@ pub struct Connection {
 /// Serves a connection until either side ends it.
 pub async fn serve(thread: Rc<NetworkThread>, stream: Stream, opening: Opening) {
     let settings = &thread.shared.settings;
-    let limits = Limits { max_json_depth: settings.max_json_depth };
     let wire = if opening == Opening::Http2 { Wire::Http2 } else { Wire::Http1 };
     let patience = Patience { header: settings.header_timeout, idle: settings.idle_timeout };
     let progress = Rc::new(Progress::new(wire, Instant::now()));
     let _watch = thread.watch(progress.clone(), patience);
     let io = TokioIo::new(Watched::new(stream, progress.clone()));
-    let memo = RefCell::new(Memo::new(limits));
+    let memo = RefCell::new(Memo::default());
     let shared = Rc::new(Connection { thread, progress: progress.clone(), memo });
     let service = service_fn(move |request| service::answer(shared.clone(), request));
     // An error ends the connection and concerns its client alone: hyper has answered what can be

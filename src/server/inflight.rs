@@ -3,7 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The bodies that are being received or in work.
+/// The bodies that are being received or in work, and what was made of them where that is larger:
+/// decompressed bodies, strings.
 #[derive(Debug)]
 pub struct Inflight {
     /// Added to and taken from by every network thread; orders nothing else.

@@ -7,9 +7,9 @@
 //!
 //! Reading order: `settings`, `handle` (start, stop, threads), `pulse` (do the threads live),
 //! `listener` (sockets), `admin` (permits, who serves what), `data`, `network` (what a thread
-//! holds), `stream` and `watched` (the socket), `progress` (does it move; limits), `connection`,
-//! `service` (what every response has in common), `host` (one to a request), `router` (a match on
-//! path segments), `handlers`, `request_body`, `inflight` (what bodies take together),
+//! holds), `stream` and `watched` (the socket), `progress` and `taking` (does it move; limits),
+//! `connection`, `service` (what every response has in common), `host` (one to a request), `router`
+//! (a match on path segments), `handlers`, `request_body`, `inflight` (what bodies take together),
 //! `response_body`, `account` (each request counted once), `request_id`, `trace`, `respond` (error
 //! to status, the one place), `compression`, `openapi`.
 
@@ -35,6 +35,7 @@ mod router;
 mod service;
 mod settings;
 mod stream;
+mod taking;
 mod trace;
 mod watched;
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::account::Account;
+use super::taking::Taking;
 
 /// What the thread tells a connection to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Command {
 pub struct Patience {
     /// From a head's first byte to its last, and from being told to finish to the end.
     pub header: Duration,
-    /// Without any request, or with a client that does not take its response.
+    /// Without any request, or with a client that takes nothing of its response or too little.
     pub idle: Duration,
 }
 
@@ -56,8 +57,7 @@ pub struct Progress {
     stirred: Cell<bool>,
     /// When the thread last saw that something had moved.
     moved: Cell<Instant>,
-    /// Since when the client takes no bytes.
-    write_blocked_since: Cell<Option<Instant>>,
+    taking: Taking,
     /// When the connection was told to finish for being idle.
     finishing_since: Cell<Option<Instant>>,
     /// Responses that hyper has wholly taken and the socket perhaps not yet.
@@ -77,7 +77,7 @@ impl Progress {
             head_since: Cell::new((wire == Wire::Http1).then_some(now)),
             stirred: Cell::new(false),
             moved: Cell::new(now),
-            write_blocked_since: Cell::new(None),
+            taking: Taking::default(),
             finishing_since: Cell::new(None),
             leaving: RefCell::new(SmallVec::new()),
             left_unread: Cell::new(false),
@@ -134,8 +134,8 @@ impl Progress {
         }
     }
 
-    pub fn bytes_went(&self) {
-        self.write_blocked_since.set(None);
+    pub fn bytes_went(&self, count: usize) {
+        self.taking.went(count);
         if self.wire == Wire::Http1 {
             self.stirred.set(true);
         }
@@ -147,9 +147,7 @@ impl Progress {
     }
 
     pub fn write_blocked(&self) {
-        if self.write_blocked_since.get().is_none() {
-            self.write_blocked_since.set(Some(Instant::now()));
-        }
+        self.taking.blocked(Instant::now);
     }
 
     /// hyper has taken a response's last byte.
@@ -188,9 +186,7 @@ impl Progress {
     /// What to tell the connection, if anything.
     pub fn judge(&self, now: Instant, patience: Patience) -> Option<Command> {
         let passed = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
-        if let Some(since) = self.write_blocked_since.get()
-            && passed(since, patience.idle)
-        {
+        if self.taking.lags(now, patience.idle) {
             return Some(Command::Abort);
         }
         if self.running.get() > 0 {
@@ -286,7 +282,7 @@ mod tests {
         let (progress, look) = connection(Wire::Http2);
         for second in 0..=75 {
             progress.bytes_came();
-            progress.bytes_went();
+            progress.bytes_went(1);
             assert_eq!(look(&progress, second), None);
         }
         assert_eq!(look(&progress, 76), Some(Command::Finish));
@@ -306,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_its_response_slowly_is_not_idle() {
+    fn a_client_that_is_taking_its_response_is_not_idle() {
         for wire in [Wire::Http1, Wire::Http2] {
             let (progress, look) = connection(wire);
             progress.request_started();
             progress.request_answered();
             for second in (0..1000).step_by(70) {
-                progress.bytes_went();
+                progress.bytes_went(1);
                 progress.part_taken();
                 assert_eq!(look(&progress, second), None, "{wire:?}");
             }
@@ -320,12 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_is_cut_off() {
+    fn a_client_that_takes_nothing_or_too_little_is_cut_off() {
         let (progress, look) = connection(Wire::Http1);
         progress.request_started();
         progress.write_blocked();
-        assert_eq!(look(&progress, 200), Some(Command::Abort));
-        progress.bytes_went();
+        assert_eq!(look(&progress, 0), None);
+        progress.bytes_went(1);
+        progress.write_blocked();
+        assert_eq!(look(&progress, 77), Some(Command::Abort));
+        progress.bytes_went(1);
         assert_eq!(look(&progress, 200), None);
     }
 

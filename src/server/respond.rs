@@ -65,6 +65,7 @@ impl Failure {
         let invalid = |status| verdict(status, Outcome::Invalid, false);
         let unavailable = verdict(StatusCode::SERVICE_UNAVAILABLE, Outcome::Rejected, true);
         match self {
+            Failure::Protocol(ProtocolError::NoRoom { .. }) => unavailable,
             Failure::WrongHost { .. } | Failure::Protocol(_) => invalid(StatusCode::BAD_REQUEST),
             Failure::UnknownPath { .. } | Failure::UnknownLabel { .. } => {
                 invalid(StatusCode::NOT_FOUND)
@@ -220,6 +221,8 @@ mod tests {
         check(full, 503, Outcome::Rejected, Some("2"));
         check(BodyError::Broken { reason: reason() }, 400, Outcome::Cancelled, None);
         check(ProtocolError::Json { reason: reason() }, 400, invalid, None);
+        let no_room = ProtocolError::NoRoom { field: "x".to_owned(), reason: reason() };
+        check(no_room, 503, Outcome::Rejected, Some("2"));
         check(LookupError::UnknownModel { model: model() }, 404, invalid, None);
         let unknown = LookupError::UnknownVersion { model: model(), version: "9".into() };
         check(unknown, 404, invalid, None);

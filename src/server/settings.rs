@@ -68,13 +68,14 @@ pub struct ServerSettings {
     pub network_threads: usize,
     pub max_connections: usize,
     pub max_body_bytes: usize,
-    /// Bodies that are received or in work, over all connections, decompressed ones as well; what
-    /// goes beyond is refused with 503.
+    /// Bodies that are received or in work, over all connections, decompressed ones and the
+    /// strings made of them as well; what goes beyond is refused with 503.
     pub max_inflight_bytes: usize,
     pub max_json_depth: usize,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
-    /// Without a request, or without taking what is written to it, a connection lives this long.
+    /// Without a request, or without taking what is written to it, a connection lives this long;
+    /// it must take 8 KiB a second on average over this time while something waits for it.
     pub idle_timeout: Duration,
     /// `Retry-After` of 429 and 503.
     pub retry_after: Duration,

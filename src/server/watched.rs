@@ -33,7 +33,9 @@ impl Watched {
     fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Pending => self.progress.write_blocked(),
-            Poll::Ready(_) => self.progress.bytes_went(),
+            Poll::Ready(Ok(count)) => self.progress.bytes_went(*count),
+            // hyper gives the connection up.
+            Poll::Ready(Err(_)) => {}
         }
         result
     }

@@ -1,6 +1,6 @@
 //! A server of the tests' own, in this process, on a port that the system chooses.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +36,21 @@ impl TestServer {
     /// Serves one model and traces its requests.
     pub fn traced(model: Model, tracer: Tracer) -> TestServer {
         let active = Arc::new(ActiveModels::of(vec![model.load()]));
-        TestServer::assembled(active, idle_manager(), Some(Arc::new(tracer)), |_| {})
+        TestServer::assembled(active, idle_manager(), Some(Arc::new(tracer)), Vec::new(), |_| {})
+    }
+
+    /// Serves one model at a listener of the test's own.
+    pub fn behind(
+        listener: TcpListener,
+        model: Model,
+        change: impl FnOnce(&mut ServerSettings),
+    ) -> TestServer {
+        let active = Arc::new(ActiveModels::of(vec![model.load()]));
+        let inherited = vec![BoundListener::Tcp(listener)];
+        TestServer::assembled(active, idle_manager(), None, inherited, |settings| {
+            settings.listen.clear();
+            change(settings);
+        })
     }
 
     pub fn serving(
@@ -44,13 +58,14 @@ impl TestServer {
         manager: ManagerHandle,
         change: impl FnOnce(&mut ServerSettings),
     ) -> TestServer {
-        TestServer::assembled(active, manager, None, change)
+        TestServer::assembled(active, manager, None, Vec::new(), change)
     }
 
     fn assembled(
         active: Arc<ActiveModels>,
         manager: ManagerHandle,
         tracer: Option<Arc<Tracer>>,
+        inherited: Vec<BoundListener>,
         change: impl FnOnce(&mut ServerSettings),
     ) -> TestServer {
         let any = "127.0.0.1:0".parse().expect("an address");
@@ -58,7 +73,7 @@ impl TestServer {
         change(&mut settings);
         let ready = Arc::new(AtomicBool::new(true));
         let services = Services { tracer, ..services(active.clone(), manager, ready.clone()) };
-        let handle = Server::start(settings, services, Vec::new()).expect("the server starts");
+        let handle = Server::start(settings, services, inherited).expect("the server starts");
         let address = handle.addresses().iter().find_map(|address| match address {
             ListenAddress::Tcp(address) => Some(*address),
             ListenAddress::Unix(_) => None,

@@ -56,14 +56,20 @@ fn append(payload: &mut Vec<u8>, tensor: &Tensor) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Limits, decode_infer};
-    use crate::tensor::Shape;
+    use crate::protocol::{ANY_ROOM, Limits, Terms, decode_infer};
+    use crate::tensor::{Shape, TensorSpec};
 
     #[test]
     fn what_is_sent_is_what_was_meant() {
         let floats = Tensor::from_f32(&[1, 2], &[1.5, -2.0]).expect("two values fit");
         let strings = vec!["a".into(), "".into()];
         let strings = Tensor::strings(Shape::from_slice(&[2]), strings).expect("two fit");
+        let inputs = [("x", &floats), ("a \"name\"", &strings)].map(|(name, tensor)| TensorSpec {
+            name: name.to_owned(),
+            data_type: tensor.data_type(),
+            shape: None,
+            optional: false,
+        });
         for outputs in [&["y"][..], &[]] {
             let request = binary("m", &[("x", &floats), ("a \"name\"", &strings)], outputs);
             let head = request.windows(4).position(|it| it == b"\r\n\r\n").expect("a head") + 4;
@@ -76,7 +82,8 @@ mod tests {
             assert_eq!(body.len(), length("Content-Length: "));
             let header = length("Inference-Header-Content-Length: ");
             let limits = Limits { max_json_depth: 8 };
-            let decoded = decode_infer(body.into(), Some(header), &[], &limits).expect("sound");
+            let terms = Terms { inputs: &inputs, limits: &limits, room: ANY_ROOM };
+            let decoded = decode_infer(body.into(), Some(header), &terms).expect("sound");
             assert_eq!(decoded.inputs[0].tensor, floats);
             assert_eq!(decoded.inputs[1].tensor, strings);
             assert_eq!(&*decoded.inputs[1].name, "a \"name\"");

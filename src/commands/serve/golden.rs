@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::engine::{GoldenSample, Signature, Tolerance};
 use crate::lifecycle::GoldenReader;
-use crate::protocol::{Limits, decode_infer, decode_outputs, resolve_inputs};
+use crate::protocol::{ANY_ROOM, Limits, Terms, decode_infer, decode_outputs, resolve_inputs};
 use crate::repository::GoldenFiles;
 use crate::server::DEFAULT_MAX_JSON_DEPTH;
 use crate::tensor::Tensor;
@@ -24,7 +24,8 @@ pub(in crate::commands) fn reader() -> GoldenReader {
 
 fn inputs(files: &GoldenFiles, signature: &Signature) -> Result<Vec<Option<Tensor>>, String> {
     let body = Bytes::copy_from_slice(&files.inputs);
-    decode_infer(body, None, &signature.inputs, &LIMITS)
+    let terms = Terms { inputs: &signature.inputs, limits: &LIMITS, room: ANY_ROOM };
+    decode_infer(body, None, &terms)
         .and_then(|request| resolve_inputs(request.inputs, &signature.inputs))
         .map_err(|error| error.to_string())
 }

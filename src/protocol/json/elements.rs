@@ -10,9 +10,14 @@ use half::{bf16, f16};
 use smallvec::SmallVec;
 
 use super::super::ProtocolError;
+use super::super::terms::{Room, take_bytes, take_room};
 use super::cursor::Cursor;
 use super::numbers::{Dialect, Wrong, expected_element, float, half_float, integer};
 use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError, element_count};
+
+/// What a string that is no slice of the body takes beside its bytes: its owner and a count, and
+/// what is lost to rounding.
+const OWNED_STRING_BYTES: usize = 48;
 
 /// Where elements are read from, and what errors call it.
 #[derive(Clone, Copy)]
@@ -20,6 +25,8 @@ pub struct Source<'s> {
     /// The request's body: the cursor's text lies in it, and so strings need no copy.
     pub body: &'s Bytes,
     pub dialect: Dialect,
+    /// Asked before strings are kept.
+    pub room: Room<'s>,
     /// Name of the array that is read, such as `inputs[0] "x" data`.
     pub field: &'s dyn Fn() -> String,
 }
@@ -46,10 +53,14 @@ impl Elements {
         shape: &[usize],
         source: &Source<'_>,
     ) -> Result<(), ProtocolError> {
-        // Every element takes a byte and a separator: a shape that claims more than the text can
-        // hold fails before memory is taken for it.
+        // Every element takes a byte, or two quotes, and a separator: a shape that claims more
+        // than the text can hold fails before memory is taken for it.
         let count = element_count(shape).unwrap_or(usize::MAX);
-        self.reserve(count.min(cursor.remaining() / 2 + 1));
+        if self.data_type == DataType::String {
+            self.reserve_strings(count.min(cursor.remaining() / 3 + 1), source)?;
+        } else {
+            self.reserve(count.min(cursor.remaining() / 2 + 1));
+        }
         let dialect = source.dialect;
         let mut walk = Walk::new(cursor, shape, self.data_type, source);
         match self.data_type {
@@ -97,10 +108,7 @@ impl Elements {
 
     /// Makes room for `count` more elements; doubling, because rows come one by one.
     fn reserve(&mut self, count: usize) {
-        let Some(size) = self.data_type.size() else {
-            self.strings.reserve(count.min(self.strings.len().max(16)));
-            return;
-        };
+        let size = self.data_type.size().expect("strings have room of their own");
         let needed = self.filled + count * size;
         let capacity = self.buffer.as_ref().len();
         if needed > capacity {
@@ -110,6 +118,17 @@ impl Elements {
                 .copy_from_slice(&self.buffer.as_ref()[..self.filled]);
             self.buffer = buffer;
         }
+    }
+
+    /// Makes room for `count` more strings, as [`reserve`](Self::reserve) does for numbers.
+    fn reserve_strings(&mut self, count: usize, source: &Source<'_>) -> Result<(), ProtocolError> {
+        let capacity = self.strings.capacity();
+        if self.strings.len() + count > capacity {
+            let more = count.max(capacity);
+            take_room(source.room, more, source.field)?;
+            self.strings.reserve_exact(more);
+        }
+        Ok(())
     }
 
     fn fill<const SIZE: usize>(
@@ -231,7 +250,6 @@ impl<'w, 'c, 't> Walk<'w, 'c, 't> {
     fn wrong_element(&self, wrong: Wrong) -> ProtocolError {
         let place = self.place(self.axes.len());
         match wrong {
-            Wrong::Json(error @ ProtocolError::Field { .. }) => error,
             Wrong::Json(ProtocolError::Json { reason }) => {
                 ProtocolError::Json { reason: format!("{place}: {reason}") }
             }
@@ -256,11 +274,16 @@ fn string(cursor: &mut Cursor<'_>, source: &Source<'_>) -> Result<Bytes, Wrong> 
     match cursor.peek() {
         Some(b'"') => Ok(match cursor.string()? {
             Cow::Borrowed(text) => source.body.slice_ref(text.as_bytes()),
-            Cow::Owned(text) => Bytes::from(text),
+            Cow::Owned(text) => {
+                take_bytes(source.room, text.capacity() + OWNED_STRING_BYTES, source.field)?;
+                Bytes::from(text)
+            }
         }),
         Some(b'{') if source.dialect == Dialect::Predict => {
             let start = *cursor;
-            base64_object(cursor).inspect_err(|_| *cursor = start)
+            let bytes = base64_object(cursor).inspect_err(|_| *cursor = start)?;
+            take_bytes(source.room, bytes.len() + OWNED_STRING_BYTES, source.field)?;
+            Ok(bytes)
         }
         None => Err(Wrong::Json(cursor.unexpected("a string"))),
         Some(_) => Err(Wrong::Value),

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{LIMITS, decode_binary, input, spec};
+use super::{decode_binary, input, spec, strings, terms};
 use crate::protocol::{
-    InferRequest, ProtocolError, RequestHeader, decode_infer, parse_header_length,
+    ANY_ROOM, InferRequest, ProtocolError, RequestHeader, decode_infer, parse_header_length,
 };
 use crate::tensor::{Data, DataType, TensorSpec};
 
@@ -22,7 +22,7 @@ fn binary_tensors_are_slices_of_the_body() {
         {\"name\":\"c\",\"datatype\":\"BYTES\",\"shape\":[2],\"parameters\":{\"binary_data_size\":11}}]}";
     let tail = b"\x01\x00\x02\x00\x03\x00\x00\x00abc\x00\x00\x00\x00";
     let body = Bytes::from([json.as_bytes(), tail].concat());
-    let request = decode_infer(body.clone(), Some(json.len()), &[], &LIMITS).unwrap();
+    let request = decode_infer(body.clone(), Some(json.len()), &terms(&strings())).unwrap();
     let bytes = request.inputs[0].tensor.bytes().unwrap();
     assert_eq!(&bytes[..], b"\x01\x00\x02\x00");
     assert_eq!(bytes.as_ptr(), body[json.len()..].as_ptr());
@@ -89,7 +89,7 @@ fn missing_and_surplus_bytes_are_counted() {
 #[test]
 fn the_length_of_the_json_must_fit() {
     let body = Bytes::from_static(b"{\"inputs\":[]}");
-    let error = decode_infer(body, Some(14), &[], &LIMITS).unwrap_err().to_string();
+    let error = decode_infer(body, Some(14), &terms(&[])).unwrap_err().to_string();
     assert_eq!(
         error,
         "Inference-Header-Content-Length: expected at most the body's length, 13, got 14"
@@ -101,7 +101,7 @@ fn the_length_of_the_json_must_fit() {
 }
 
 fn raw(body: &'static [u8], inputs: &[TensorSpec]) -> Result<InferRequest, String> {
-    decode_infer(Bytes::from_static(body), Some(0), inputs, &LIMITS)
+    decode_infer(Bytes::from_static(body), Some(0), &terms(inputs))
         .map_err(|error: ProtocolError| error.to_string())
 }
 
@@ -177,19 +177,24 @@ fn a_raw_body_that_tells_too_little_is_refused() {
 fn a_header_serves_again_for_other_tensors() {
     let json = binary("UINT8", "[2]", 2);
     let body = |tail: &[u8]| Bytes::from([json.as_bytes(), tail].concat());
-    let header = RequestHeader::read(&body(&[]), json.len(), &LIMITS).expect("it is sound");
+    let header = RequestHeader::read(&body(&[]), json.len(), &terms(&[])).expect("it is sound");
     assert!(header.is_template());
     for tail in [&[1, 2][..], &[3, 4], &[1], &[1, 2, 3]] {
-        let expected = decode_infer(body(tail), Some(json.len()), &[], &LIMITS);
-        assert_eq!(header.request(body(tail), json.len()), expected, "{tail:?}");
+        let expected = decode_infer(body(tail), Some(json.len()), &terms(&[]));
+        assert_eq!(
+            header.clone().into_request(body(tail), json.len(), ANY_ROOM),
+            expected,
+            "{tail:?}"
+        );
         let mut tensors = Vec::new();
-        let taken = header.tensors(body(tail), json.len(), |_, tensor| tensors.push(tensor));
+        let taken =
+            header.tensors(body(tail), json.len(), ANY_ROOM, |_, tensor| tensors.push(tensor));
         assert_eq!(taken.err(), expected.as_ref().err().cloned());
         if let Ok(request) = expected {
             assert!(tensors.iter().eq(request.inputs.iter().map(|input| &input.tensor)));
         }
     }
     let inline = input("\"name\":\"x\",\"datatype\":\"UINT8\",\"shape\":[1],\"data\":[5]");
-    let header = RequestHeader::read(&inline.clone().into(), inline.len(), &LIMITS);
+    let header = RequestHeader::read(&inline.clone().into(), inline.len(), &terms(&[]));
     assert!(!header.expect("it is sound").is_template());
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{LIMITS, decode, decode_binary, input};
-use crate::protocol::{Limits, ParameterValue, decode_infer};
+use super::{decode, decode_binary, input, terms};
+use crate::protocol::{Limits, ParameterValue, Terms, decode_infer};
 use crate::tensor::{Data, DataType};
 
 fn check_values(datatype: &str, shape: &str, data: &str, expected: &[u8]) {
@@ -336,7 +336,7 @@ fn malformed_json_is_told_with_its_place() {
         check_error(json, &format!("the request is not valid JSON: {reason}"));
     }
     let body = Bytes::from_static(b"{\"inputs\":\xff}");
-    let error = decode_infer(body, None, &[], &LIMITS).unwrap_err().to_string();
+    let error = decode_infer(body, None, &terms(&[])).unwrap_err().to_string();
     assert_eq!(error, "the request is not valid JSON: byte 10 is not UTF-8");
 }
 
@@ -349,7 +349,9 @@ fn a_nesting_bomb_is_refused_before_anything_recurses() {
     ] {
         let body = Bytes::from(json);
         let limits = Limits { max_json_depth: usize::MAX };
-        let error = decode_infer(body, None, &[], &limits).unwrap_err().to_string();
+        let error = decode_infer(body, None, &Terms { limits: &limits, ..terms(&[]) })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("nested deeper than 512"), "{error}");
     }
 }

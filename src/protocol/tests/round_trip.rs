@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{LIMITS, spec};
+use super::{spec, strings, terms};
 use crate::protocol::{InferResponse, OutputTensor, decode_infer, encode_infer};
 use crate::tensor::{DataType, Shape, Tensor, element_count};
 
@@ -60,7 +60,8 @@ fn there_and_back(tensor: &Tensor, binary: bool) -> Result<Tensor, TestCaseError
     let json = std::str::from_utf8(&bytes[..header]).unwrap().replace("\"outputs\"", "\"inputs\"");
     let request = [json.as_bytes(), &bytes[header..]].concat();
     let length = body.header_length.map(|_| json.len());
-    let request = decode_infer(request.into(), length, &[], &LIMITS)
+    let inputs = [spec("x\"é", tensor.data_type(), &[])];
+    let request = decode_infer(request.into(), length, &terms(&inputs))
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert_eq!(&*request.inputs[0].name, "x\"é");
     Ok(request.inputs[0].tensor.clone())
@@ -83,8 +84,8 @@ proptest! {
     fn garbage_is_answered(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0usize..250) {
         let inputs = [spec("x", DataType::Int32, &[-1, 2])];
         let body = Bytes::from(bytes);
-        let _ = decode_infer(body.clone(), None, &inputs, &LIMITS);
-        let _ = decode_infer(body, Some(length), &inputs, &LIMITS);
+        let _ = decode_infer(body.clone(), None, &terms(&inputs));
+        let _ = decode_infer(body, Some(length), &terms(&inputs));
     }
 
     #[test]
@@ -101,6 +102,6 @@ proptest! {
         bytes[at % length] = byte;
         bytes.truncate(length - cut.saturating_sub(300).min(length));
         let header = json.len().min(bytes.len());
-        let _ = decode_infer(bytes.into(), Some(header), &[], &LIMITS);
+        let _ = decode_infer(bytes.into(), Some(header), &terms(&strings()));
     }
 }

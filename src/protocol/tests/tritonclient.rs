@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::LIMITS;
+use super::{spec, terms};
 use crate::protocol::{
     InferRequest, InferResponse, OutputTensor, ParameterValue, ProtocolError, decode_infer,
     encode_infer,
@@ -61,7 +61,10 @@ fn cases(text: &str) -> Vec<Case> {
 }
 
 fn decode(case: &Case) -> Result<InferRequest, ProtocolError> {
-    decode_infer(hex(&case.body), case.header_length, &[], &LIMITS)
+    let data_type = |vector: &Vector| DataType::from_protocol_name(&vector.datatype).unwrap();
+    let inputs: Vec<_> =
+        case.inputs.iter().map(|vector| spec(&vector.name, data_type(vector), &[])).collect();
+    decode_infer(hex(&case.body), case.header_length, &terms(&inputs))
 }
 
 /// What is refused, and the words that say why.

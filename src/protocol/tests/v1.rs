@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{LIMITS, spec};
+use super::{spec, terms};
 use crate::protocol::ProtocolError;
 use crate::protocol::v1::{PredictFormat, PredictRequest, decode_predict, encode_predictions};
 use crate::tensor::{Data, DataType, Shape, Tensor, TensorSpec};
 
 fn decode(json: &str, specs: &[TensorSpec]) -> Result<PredictRequest, ProtocolError> {
-    decode_predict(Bytes::copy_from_slice(json.as_bytes()), specs, &LIMITS)
+    decode_predict(Bytes::copy_from_slice(json.as_bytes()), &terms(specs))
 }
 
 fn x(data_type: DataType) -> Vec<TensorSpec> {
@@ -295,6 +295,6 @@ proptest! {
         let mut bytes = json.as_bytes().to_vec();
         let length = bytes.len();
         bytes[at % length] = byte;
-        let _ = decode_predict(bytes.into(), &two(), &LIMITS);
+        let _ = decode_predict(bytes.into(), &terms(&two()));
     }
 }

@@ -7,7 +7,7 @@ use super::super::header::{BODY, once};
 use super::super::infer::InferInput;
 use super::super::json::{Cursor, Dialect, Elements, Source, excerpt};
 use super::super::resolve::list_names;
-use super::super::{Limits, ProtocolError};
+use super::super::{ProtocolError, Room, Terms};
 use crate::tensor::{Shape, Tensor, TensorSpec};
 
 /// How inputs came, and so how predictions go back.
@@ -33,22 +33,19 @@ pub struct PredictRequest {
 struct Reader<'r> {
     body: &'r Bytes,
     specs: &'r [TensorSpec],
+    room: Room<'r>,
 }
 
-/// Decodes the body of a `:predict` request to a model with these inputs.
+/// Decodes the body of a `:predict` request.
 ///
 /// # Errors
-/// As [`ProtocolError`] says; all are the client's to mend.
-pub fn decode_predict(
-    body: Bytes,
-    specs: &[TensorSpec],
-    limits: &Limits,
-) -> Result<PredictRequest, ProtocolError> {
+/// As [`ProtocolError`] says.
+pub fn decode_predict(body: Bytes, terms: &Terms<'_>) -> Result<PredictRequest, ProtocolError> {
     let text = std::str::from_utf8(&body).map_err(|error| ProtocolError::Json {
         reason: format!("byte {} is not UTF-8", error.valid_up_to()),
     })?;
-    let mut cursor = Cursor::new(text, limits.max_json_depth);
-    let reader = Reader { body: &body, specs };
+    let mut cursor = Cursor::new(text, terms.limits.max_json_depth);
+    let reader = Reader { body: &body, specs: terms.inputs, room: terms.room };
     let (mut signature_name, mut rows, mut columns) = (None, None, None);
     cursor.object_at(&|| BODY.to_owned(), |cursor, key| match &*key {
         "signature_name" => {
@@ -211,7 +208,7 @@ impl Reader<'_> {
     }
 
     fn source<'s>(&'s self, field: &'s dyn Fn() -> String) -> Source<'s> {
-        Source { body: self.body, dialect: Dialect::Predict, field }
+        Source { body: self.body, dialect: Dialect::Predict, room: self.room, field }
     }
 
     fn place_of(&self, name: &str, field: &dyn Fn() -> String) -> Result<usize, ProtocolError> {

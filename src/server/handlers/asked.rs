@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::engine::Signature;
 use crate::protocol::{
-    Body, InferRequest, Limits, ProtocolError, RequestHeader, decode_infer, encode_behind,
+    Body, InferRequest, ProtocolError, RequestHeader, Room, Terms, decode_infer, encode_behind,
     resolve_inputs, resolve_outputs,
 };
 use crate::tensor::{DataType, Shape, Tensor};
@@ -51,7 +51,7 @@ pub struct InferCall {
 }
 
 impl InferCall {
-    /// Decodes a body; `header_length` as in [`decode_infer`].
+    /// Decodes a body; `header_length` as in [`decode_infer`], `terms` of this signature.
     ///
     /// # Errors
     /// The body is no request, or does not fit the signature.
@@ -59,9 +59,9 @@ impl InferCall {
         body: Bytes,
         header_length: Option<usize>,
         signature: &Signature,
-        limits: &Limits,
+        terms: &Terms<'_>,
     ) -> Result<InferCall, ProtocolError> {
-        let request = decode_infer(body, header_length, &signature.inputs, limits)?;
+        let request = decode_infer(body, header_length, terms)?;
         InferCall::resolve(request, signature)
     }
 
@@ -108,9 +108,8 @@ impl Asked {
 
 /// Decodes requests and remembers the last one's JSON. One per connection; it keeps nothing of a
 /// body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memo {
-    limits: Limits,
     text: Vec<u8>,
     /// What `text` says.
     last: Option<Remembered>,
@@ -127,10 +126,6 @@ struct Remembered {
 }
 
 impl Memo {
-    pub fn new(limits: Limits) -> Memo {
-        Memo { limits, text: Vec::new(), last: None }
-    }
-
     /// As [`InferCall::decode`].
     ///
     /// # Errors
@@ -140,21 +135,22 @@ impl Memo {
         body: Bytes,
         header_length: Option<usize>,
         signature: &Arc<Signature>,
+        terms: &Terms<'_>,
     ) -> Result<InferCall, ProtocolError> {
         let length = match header_length {
             Some(length @ 1..=MEMO_BYTES) if length <= body.len() => length,
-            _ => return InferCall::decode(body, header_length, signature, &self.limits),
+            _ => return InferCall::decode(body, header_length, signature, terms),
         };
         if let Some(last) = &self.last
             && Arc::ptr_eq(&last.signature, signature)
             && self.text == body[..length]
         {
-            return last.call(body, length);
+            return last.call(body, length, terms.room);
         }
-        let header = RequestHeader::read(&body, length, &self.limits)?;
-        let text = header.is_template().then(|| body.slice(..length));
-        let call = InferCall::resolve(header.request(body, length)?, signature)?;
-        if let Some(text) = text {
+        let header = RequestHeader::read(&body, length, terms)?;
+        let template = header.is_template().then(|| (body.slice(..length), header.clone()));
+        let call = InferCall::resolve(header.into_request(body, length, terms.room)?, signature)?;
+        if let Some((text, header)) = template {
             self.text.clear();
             self.text.extend_from_slice(&text);
             self.last = Some(Remembered::new(signature, header, &call));
@@ -174,9 +170,9 @@ impl Remembered {
     }
 
     /// The same request with the tensors of this body.
-    fn call(&self, body: Bytes, length: usize) -> Result<InferCall, ProtocolError> {
+    fn call(&self, body: Bytes, length: usize, room: Room<'_>) -> Result<InferCall, ProtocolError> {
         let mut inputs: Vec<Option<Tensor>> = vec![None; self.signature.inputs.len()];
-        self.header.tensors(body, length, |index, tensor| {
+        self.header.tensors(body, length, room, |index, tensor| {
             inputs[self.places[index]] = Some(tensor);
         })?;
         Ok(InferCall { asked: self.asked.clone(), inputs })

@@ -15,8 +15,7 @@ use crate::batching::{Reply, Request};
 use crate::lifecycle::ActiveVersion;
 use crate::protocol::v1::{PredictRequest, decode_predict, encode_predictions};
 use crate::protocol::{
-    Body, InferResponse, Limits, OutputTensor, ProtocolError, classify, encode_infer,
-    resolve_inputs,
+    Body, InferResponse, OutputTensor, ProtocolError, Terms, classify, encode_infer, resolve_inputs,
 };
 use crate::server::request_body::HEADER_LENGTH;
 use crate::server::respond::{self, BINARY, Failure, JSON};
@@ -43,7 +42,7 @@ pub enum Decoded {
 }
 
 impl Form {
-    /// Reads a body for this version.
+    /// Reads a body for this version, of whose inputs `terms` are.
     ///
     /// # Errors
     /// The body is not what the form wants.
@@ -51,19 +50,19 @@ impl Form {
         self,
         body: Bytes,
         version: &ActiveVersion,
-        limits: &Limits,
+        terms: &Terms<'_>,
         memo: Option<&RefCell<Memo>>,
     ) -> Result<Decoded, ProtocolError> {
         let signature = version.batcher.signature();
         match (self, memo) {
             (Form::V2 { header_length }, Some(memo)) => {
-                memo.borrow_mut().decode(body, header_length, signature).map(Decoded::V2)
+                memo.borrow_mut().decode(body, header_length, signature, terms).map(Decoded::V2)
             }
             (Form::V2 { header_length }, None) => {
-                InferCall::decode(body, header_length, signature, limits).map(Decoded::V2)
+                InferCall::decode(body, header_length, signature, terms).map(Decoded::V2)
             }
             (Form::V1, _) => {
-                let request = decode_predict(body, &signature.inputs, limits)?;
+                let request = decode_predict(body, terms)?;
                 check_signature(&request)?;
                 Ok(Decoded::V1(request))
             }

@@ -17,7 +17,7 @@ use super::asked::Memo;
 use super::form::{Decoded, Form};
 use crate::batching::RequestError;
 use crate::lifecycle::ActiveVersion;
-use crate::protocol::{Limits, parse_header_length};
+use crate::protocol::{Limits, Terms, parse_header_length};
 use crate::server::account::Account;
 use crate::server::compression::{Encodings, compress};
 use crate::server::connection::Connection;
@@ -220,7 +220,15 @@ impl Run {
         let limits = Limits { max_json_depth: shared.settings.max_json_depth };
         let (body, _held) = self.body.decompressed(shared.body_limits())?;
         loop {
-            let mut decoded = self.form.decode(body.clone(), &self.version, &limits, memo)?;
+            // Lives as long as what was decoded.
+            let strings = RefCell::new(shared.inflight.hold());
+            let mut decoded = {
+                let room =
+                    |bytes| strings.borrow_mut().grow(bytes).map_err(|error| error.to_string());
+                let inputs = &self.version.batcher.signature().inputs;
+                let terms = Terms { inputs, limits: &limits, room: &room };
+                self.form.decode(body.clone(), &self.version, &terms, memo)?
+            };
             let result = self.attempt_decoded(&mut decoded).await;
             if !matches!(result, Err(Failure::Request(RequestError::Closed))) {
                 return result;
