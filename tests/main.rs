@@ -36,6 +36,8 @@ mod instances;
 mod layout;
 /// What is said while a model loads, and a stop that does not wait for it.
 mod loading;
+/// What metrics say is what is so.
+mod metrics;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
 /// The OpenAPI document is valid, and true.

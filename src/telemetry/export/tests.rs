@@ -54,6 +54,7 @@ fn every_event(model: &ModelEvents) {
     for outcome in [Outcome::Invalid, Outcome::Failed, Outcome::Failed] {
         model.request_refused(&RequestRefused {
             request_id: "1",
+            status: 400,
             outcome,
             total: MS,
             error: &"why",
