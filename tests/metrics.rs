@@ -82,10 +82,10 @@ fn a_models_memory_is_there_while_it_is_loaded() {
     let before = resident();
     control(&daemon, "large", "load");
     let memory = of("large");
-    assert!(memory >= WEIGHTS && memory < 6.0 * WEIGHTS, "{memory}");
+    assert!((WEIGHTS..6.0 * WEIGHTS).contains(&memory), "{memory}");
     assert!(of("small") < WEIGHTS / 4.0, "{}", of("small"));
     let grown = resident() - before;
-    assert!(grown >= WEIGHTS && grown < memory + WEIGHTS, "grown by {grown}, told {memory}");
+    assert!((WEIGHTS..memory + WEIGHTS).contains(&grown), "grown by {grown}, told {memory}");
     control(&daemon, "large", "unload");
     daemon.await_metric("onnxd_model_memory_bytes", &[("model", "large")], 0.0);
     let begin = Instant::now();

@@ -180,9 +180,7 @@ impl ModelEvents {
         let unbatched = f64::from(u8::from(self.unbatched.load(Ordering::Acquire)));
         self.series.gauge(&names::BATCHING_REFUSED, &[]).set(unbatched);
         self.series.set_engine(loaded.engine, loaded.device);
-        for (provider, nodes) in loaded.nodes {
-            self.series.gauge(&names::ENGINE_NODES, &[provider]).set(*nodes as f64);
-        }
+        self.series.set_nodes(loaded.nodes);
         if let Some(bytes) = loaded.memory_bytes {
             self.series.gauge(&names::MODEL_MEMORY, &[]).set(bytes as f64);
             self.statistics.memory(bytes);
