@@ -50,6 +50,8 @@ mod prometheus;
 mod proof;
 /// A server's threads give signs of life, and one that hangs is named.
 mod pulse;
+/// Ready means that every model is.
+mod readiness;
 /// Real models that others made, on both engines.
 mod real_models;
 /// SIGHUP takes up what has changed; a bad configuration changes nothing.
