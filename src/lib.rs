@@ -7,6 +7,7 @@
 //! Without the feature `daemon`, which is on by default, what is left is all but the command line
 //! and the engines that run models: what the fuzz targets need, built in a fraction of the time.
 
+pub mod autodiff;
 pub mod batching;
 #[cfg(feature = "daemon")]
 pub mod cli;
@@ -22,3 +23,5 @@ pub mod repository;
 pub mod server;
 pub mod telemetry;
 pub mod tensor;
+#[cfg(feature = "daemon")]
+pub mod train;

@@ -76,7 +76,7 @@ impl From<DataType> for ElementType {
 }
 
 /// The number that the format has for a tensor's type.
-pub(super) fn element_type_of(data_type: DataType) -> i32 {
+pub fn element_type_of(data_type: DataType) -> i32 {
     ElementType::from(data_type) as i32
 }
 

@@ -1,5 +1,6 @@
 //! Ways through a model's graphs: every node, every tensor, and what a node is called.
 
+use std::collections::HashSet;
 use std::slice;
 
 use super::proto::{
@@ -77,6 +78,48 @@ pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributePro
 /// A graph's own initializer of that name.
 pub fn initializer<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     graph.initializer.iter().find(|tensor| tensor.name() == name)
+}
+
+/// Names that a node's subgraphs take from outside them, in the order of use; mostly none.
+pub fn free_names(node: &NodeProto) -> Vec<&str> {
+    let mut free = Vec::new();
+    for graph in subgraphs(node) {
+        let mut known: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
+        known.extend(graph.initializer.iter().map(TensorProto::name));
+        for node in &graph.node {
+            let own = node.input.iter().map(String::as_str).filter(|name| !name.is_empty());
+            let names = own.chain(free_names(node));
+            free.extend(names.filter(|name| !known.contains(name)));
+            known.extend(node.output.iter().map(String::as_str));
+        }
+        let outputs = graph.output.iter().map(|output| output.name());
+        free.extend(outputs.filter(|name| !known.contains(name)));
+    }
+    free
+}
+
+fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute
+        .iter()
+        .flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+}
+
+/// Every name that stands for a value of the graph or its subgraphs, or for one of their nodes.
+pub fn value_names(graph: &GraphProto) -> HashSet<String> {
+    let mut names = HashSet::new();
+    collect_names(graph, &mut names);
+    names
+}
+
+fn collect_names(graph: &GraphProto, names: &mut HashSet<String>) {
+    let values = graph.input.iter().chain(&graph.output).map(|value| value.name());
+    names.extend(values.map(str::to_owned));
+    names.extend(graph.initializer.iter().map(|tensor| tensor.name().to_owned()));
+    for node in &graph.node {
+        names.extend(node.output.iter().cloned());
+        names.insert(node.name().to_owned());
+        subgraphs(node).for_each(|graph| collect_names(graph, names));
+    }
 }
 
 /// Calls `visit` with every tensor of the model, wherever it may be: initializers and attributes

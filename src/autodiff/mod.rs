@@ -1,0 +1,23 @@
+//! Reverse mode over an ONNX graph: a model with a loss goes in, the same model with the gradient of
+//! the loss for every trainable initializer comes out. Pure: a graph to a graph, nothing is run.
+//!
+//! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
+//! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and
+//! `emitter` (where the nodes go; equal ones once), `unbroadcast`, `facts` (what is known of every
+//! value) and `error`.
+
+mod backward;
+#[allow(dead_code)]
+mod call;
+mod emitter;
+mod error;
+#[allow(dead_code)]
+mod expr;
+#[allow(dead_code)]
+mod facts;
+pub mod rules;
+mod unbroadcast;
+
+pub use backward::{Gradient, backward};
+pub use error::{AutodiffError, Obstacle};
+pub use facts::{Fact, Facts};

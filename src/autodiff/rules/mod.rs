@@ -1,0 +1,128 @@
+//! The table of derivatives: an operator and how the loss's gradient passes through it.
+//!
+//! A rule reads as calculus does: with `g` for the gradient at the output, the product `a·b` has
+//! `[g * b, g * a]`. Each family has its file, whose `RULES` list its operators; a rule that is
+//! longer than a line is a function below them.
+//!
+//! Four kinds: [`exact`] (the rule's answers have the shapes of the inputs), [`broadcast`] (they
+//! have the output's shape, and the driver sums over what was repeated), [`zero`] (nothing passes:
+//! the answer is no number, or constant almost everywhere) and [`unsupported`] (there is a
+//! derivative, but not here, and why).
+
+mod arithmetic;
+mod reduction;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::call::Call;
+use super::expr::Expr;
+use crate::onnx::graph::canonical_domain;
+use crate::onnx::proto::NodeProto;
+
+/// Gradients by input; missing ones at the end are none.
+pub(super) type Gradients<'g> = Vec<Option<Expr<'g>>>;
+
+/// From the gradients at a node's outputs to those at its inputs.
+pub(super) type Rule = for<'g, 'n> fn(&Call<'g, 'n>) -> Gradients<'g>;
+
+/// What is known of an operator's derivative.
+#[derive(Clone, Copy)]
+pub(super) enum Derivative {
+    Exact(Rule),
+    Broadcast(Rule),
+    Zero,
+    Unsupported(&'static str),
+    Unknown,
+}
+
+/// A line of the table. One operator may have several, for different versions.
+pub(super) struct Entry {
+    operator: &'static str,
+    /// The operator sets it is for, both included.
+    opsets: (i64, i64),
+    derivative: Derivative,
+    /// For nodes that only some attributes make differentiable.
+    condition: Option<Condition>,
+}
+
+/// Why this very node has no derivative, if it has none.
+pub(super) type Condition = fn(&NodeProto) -> Option<&'static str>;
+
+impl Entry {
+    const fn new(operator: &'static str, derivative: Derivative) -> Entry {
+        Entry { operator, opsets: (0, i64::MAX), derivative, condition: None }
+    }
+
+    /// Up to this operator set.
+    #[allow(dead_code)]
+    const fn until(mut self, opset: i64) -> Entry {
+        self.opsets.1 = opset;
+        self
+    }
+
+    /// From this operator set on.
+    #[allow(dead_code)]
+    const fn since(mut self, opset: i64) -> Entry {
+        self.opsets.0 = opset;
+        self
+    }
+
+    #[allow(dead_code)]
+    const fn unless(mut self, condition: Condition) -> Entry {
+        self.condition = Some(condition);
+        self
+    }
+}
+
+/// The rule answers in the shapes of the inputs.
+const fn exact(operator: &'static str, rule: Rule) -> Entry {
+    Entry::new(operator, Derivative::Exact(rule))
+}
+
+/// The rule answers in the shape of the output, to which the inputs were broadcast.
+const fn broadcast(operator: &'static str, rule: Rule) -> Entry {
+    Entry::new(operator, Derivative::Broadcast(rule))
+}
+
+/// Nothing passes.
+const fn zero(operator: &'static str) -> Entry {
+    Entry::new(operator, Derivative::Zero)
+}
+
+#[allow(dead_code)]
+const fn unsupported(operator: &'static str, reason: &'static str) -> Entry {
+    Entry::new(operator, Derivative::Unsupported(reason))
+}
+
+/// All families.
+const FAMILIES: &[&[Entry]] = &[arithmetic::RULES, reduction::RULES];
+
+static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
+    let mut table: HashMap<&str, Vec<&Entry>> = HashMap::new();
+    for entry in FAMILIES.iter().copied().flatten() {
+        table.entry(entry.operator).or_default().push(entry);
+    }
+    table
+});
+
+/// What is known of a node's derivative, in these operators.
+pub(super) fn derivative(node: &NodeProto, opset: i64) -> Derivative {
+    if !canonical_domain(node.domain()).is_empty() {
+        return Derivative::Unknown;
+    }
+    let entries = TABLE.get(node.op_type()).map_or(&[][..], Vec::as_slice);
+    let entry = entries.iter().find(|entry| (entry.opsets.0..=entry.opsets.1).contains(&opset));
+    let Some(entry) = entry else { return Derivative::Unknown };
+    match entry.condition.and_then(|condition| condition(node)) {
+        Some(reason) => Derivative::Unsupported(reason),
+        None => entry.derivative,
+    }
+}
+
+/// Every operator in the table, once, in order: for documentation and tests.
+pub fn operators() -> Vec<&'static str> {
+    let mut names: Vec<&str> = TABLE.keys().copied().collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,14 @@
+//! Derivatives against what they are by definition: every rule of the table, a row or more for
+//! each, held against central differences in 64-bit floats; in 32-bit on the other engine; and
+//! whole models.
+
+#[allow(dead_code)]
+mod case;
+mod engines;
+#[allow(dead_code)]
+mod numbers;
+mod rules;
+/// Only the libraries that tests fetch.
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;

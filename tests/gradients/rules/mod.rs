@@ -1,0 +1,3 @@
+//! A row per rule, in files by family, as the table has them.
+
+mod arithmetic;
