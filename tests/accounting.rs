@@ -1,6 +1,8 @@
 //! What was sent is what is counted: statistics, metrics, Triton's names, the log; with the model
 //! that ships, over both protocols.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -194,6 +196,20 @@ fn tritons_names_are_there_where_the_switch_asks_for_them() {
     assert_eq!(daemon.metric("nv_inference_pending_request_count", &model), 0.0);
 }
 
+/// Waits for as many lines about refused requests. A request is counted before it is logged, and
+/// the log is read by a thread of the test's.
+fn await_refusals(daemon: &Daemon, count: usize) -> Vec<Value> {
+    let begin = Instant::now();
+    loop {
+        let events = daemon.events("request refused");
+        if events.len() >= count {
+            return events;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
 fn the_log_tells_requests_apart_by_their_identity() {
     let daemon =
@@ -203,17 +219,26 @@ fn the_log_tells_requests_apart_by_their_identity() {
     assert_eq!((refused.status, refused.header("x-request-id")), (400, Some("order-66")));
     let unnamed = daemon.send("POST", "/v2/models/digits/infer", &[], b"{}");
     let made = unnamed.header("x-request-id").expect("one is made where none was given").to_owned();
-    // A request is counted before it is logged, and the log is read by a thread of the test's.
-    let begin = Instant::now();
-    let events = loop {
-        let events = daemon.events("request refused");
-        if events.len() >= 2 {
-            break events;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{}", daemon.log());
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let events = await_refusals(&daemon, 2);
     let identities: Vec<&Value> = events.iter().map(|event| &event["request_id"]).collect();
     assert_eq!(identities, [&json!("order-66"), &json!(made)]);
+    assert!(events.iter().all(|event| event["status"] == 400), "{events:?}");
     assert!(events.iter().all(|event| event["error"].as_str().is_some_and(|it| !it.is_empty())));
+}
+
+#[test]
+fn a_client_that_goes_away_is_499_in_the_log_with_its_identity() {
+    let daemon =
+        Daemon::start(&["--model", digits_model(), "--engine", "tract", "--log-level", "debug"]);
+    let mut gone = TcpStream::connect(daemon.address).expect("the daemon listens");
+    let half = "POST /v2/models/digits/infer HTTP/1.1\r\nHost: onnxd\r\nX-Request-Id: gone\r\n\
+                Content-Length: 100\r\n\r\n{";
+    gone.write_all(half.as_bytes()).expect("the daemon reads");
+    drop(gone);
+    let event = await_refusals(&daemon, 1).remove(0);
+    assert_eq!((&event["request_id"], &event["outcome"]), (&json!("gone"), &json!("cancelled")));
+    assert_eq!(event["status"], 499);
+    let cancelled = [("model", "digits"), ("outcome", "cancelled")];
+    assert_eq!(daemon.metric("onnxd_requests_total", &cancelled), 1.0);
+    assert_eq!(daemon.metric("onnxd_requests_total", &[]), 1.0);
 }

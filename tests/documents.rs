@@ -112,20 +112,49 @@ fn predictions_come_in_rows_or_columns() {
 }
 
 #[test]
-fn bad_predictions_are_told_what_is_wrong() {
+fn bad_predictions_are_told_the_field_and_the_instance_at_fault() {
     let server = double();
-    let rows = [
-        ("/v1/models/double:predict", "{}", 400),
-        ("/v1/models/double:predict", r#"{"instances":[[1,2,3]]}"#, 400),
-        ("/v1/models/double:predict", r#"{"signature_name":"z","instances":[[1,2]]}"#, 400),
-        ("/v1/models/none:predict", r#"{"instances":[[1,2]]}"#, 404),
-        ("/v1/models/double/versions/9:predict", r#"{"instances":[[1,2]]}"#, 404),
-        ("/v1/models/double/labels/stable:predict", r#"{"instances":[[1,2]]}"#, 404),
+    const ROWS: &[(&str, &str)] = &[
+        ("{}", "the body: expected either instances or inputs, got neither"),
+        (r#"{"instances":[[1,2]],"inputs":[[1,2]]}"#, "instances or inputs, got both"),
+        (r#"{"instances":7}"#, "instances: expected an array, got 7"),
+        (r#"{"instances":[]}"#, "instances: expected at least one instance"),
+        (r#"{"instances":[[1,2],[3,4],[5]]}"#, "instances[2]: expected an array of 2 elements"),
+        (r#"{"instances":[[1,2],[3,"four"]]}"#, "instances[1][1]: expected a number"),
+        (r#"{"instances":[{"x":[1,2]},{"x":[3]}]}"#, "instances[1] \"x\": expected an array of 2"),
+        (r#"{"instances":[{"x":[1,2]},{}]}"#, "instances[1]: expected an object with \"x\""),
+        (r#"{"instances":[{"x":[1,2]},7]}"#, "instances[1]: expected an object, as before"),
+        (
+            r#"{"instances":[{"z":[1,2]}]}"#,
+            "instances[0] \"z\": expected one of the model's inputs",
+        ),
+        (r#"{"inputs":{"z":[[1,2]]}}"#, "inputs \"z\": expected one of the model's inputs: \"x\""),
+        (r#"{"inputs":[[1,2],[3]]}"#, "inputs[1]: expected an array of 2 elements"),
+        (r#"{"instances":[[1,2,3]]}"#, "\"x\" shape: expected [batch, 2], got [1, 3]"),
+        (r#"{"signature_name":"z","instances":[[1,2]]}"#, "signature_name: expected"),
+        (r#"{"signature_name":1,"instances":[[1,2]]}"#, "signature_name: expected a string, got 1"),
+        (r#"{"instances":[[1,2]"#, "not valid JSON"),
     ];
-    for (path, body, status) in rows {
-        let response = server.post(path, body);
-        assert_eq!(response.status, status, "{path} {body}");
-        assert!(!response.error().is_empty());
+    for (body, words) in ROWS {
+        let response = server.post("/v1/models/double:predict", body);
+        assert_eq!(response.status, 400, "{body}");
+        let error = response.error();
+        assert!(error.contains(words), "{body}: {words:?} is not in {error:?}");
+    }
+}
+
+#[test]
+fn predictions_of_what_is_not_there_are_told_its_name() {
+    let server = double();
+    for (path, words) in [
+        ("/v1/models/none:predict", "unknown model \"none\""),
+        ("/v1/models/double/versions/9:predict", "model \"double\" has no version \"9\""),
+        ("/v1/models/double/labels/stable:predict", "\"stable\""),
+    ] {
+        let response = server.post(path, r#"{"instances":[[1,2]]}"#);
+        assert_eq!(response.status, 404, "{path}");
+        let error = response.error();
+        assert!(error.contains(words), "{path}: {words:?} is not in {error:?}");
     }
 }
 

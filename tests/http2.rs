@@ -1,11 +1,12 @@
 //! HTTP/2 without TLS: the same answers, many requests at once on one connection.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::client::{Connection, SendRequest, handshake};
-use h2::{Ping, PingPong};
+use h2::client::{Connection, ResponseFuture, SendRequest, handshake};
+use h2::{Ping, PingPong, Reason, SendStream};
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use onnxd::batching::LayoutChoice;
 
 use crate::support::client::PATIENCE;
+use crate::support::exposition;
 use crate::support::models::{Behaviour, Model};
 use crate::support::server::TestServer;
 
@@ -39,17 +41,28 @@ async fn connect(server: &TestServer) -> (SendRequest<Bytes>, Connection<TcpStre
     handshake(stream).await.expect("it speaks HTTP/2")
 }
 
+/// Sends a request and waits for nothing.
+async fn begin(
+    client: &SendRequest<Bytes>,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+) -> (ResponseFuture, SendStream<Bytes>) {
+    let mut client = client.clone().ready().await.expect("there is room for a stream");
+    let request = Request::builder().method(method).uri(format!("http://test{path}"));
+    let request = request.body(()).expect("a request");
+    let (response, mut stream) = client.send_request(request, false).expect("it is sent");
+    stream.send_data(body.into(), true).expect("it is sent");
+    (response, stream)
+}
+
 async fn send(
     client: &SendRequest<Bytes>,
     method: &str,
     path: &str,
     body: Vec<u8>,
 ) -> Response<Vec<u8>> {
-    let mut client = client.clone().ready().await.expect("there is room for a stream");
-    let request = Request::builder().method(method).uri(format!("http://test{path}"));
-    let request = request.body(()).expect("a request");
-    let (response, mut stream) = client.send_request(request, false).expect("it is sent");
-    stream.send_data(body.into(), true).expect("it is sent");
+    let (response, _stream) = begin(client, method, path, body).await;
     let (head, mut body) = response.await.expect("an answer").into_parts();
     let mut whole = Vec::new();
     while let Some(data) = body.data().await {
@@ -122,14 +135,58 @@ fn probes_answer_beside_a_model_that_holds_its_network_thread() {
             async move { send(&client, "POST", "/v2/models/double/infer", body(3)).await }
         });
         let held = gate.clone();
-        let held = tokio::task::spawn_blocking(move || held.wait_for_run());
-        held.await.expect("it waits for the run alone");
+        blocking(move || held.wait_for_run()).await;
         for path in ["/v2/health/ready", "/metrics", "/v2/models/double/stats"] {
             assert_eq!(send(&client, "GET", path, Vec::new()).await.status(), 200, "{path}");
         }
         assert!(!inference.is_finished());
         gate.open();
         assert_eq!(output(&inference.await.expect("no client panics")), json!([6.0, 2.0]));
+    });
+}
+
+/// Waits while other tasks go on.
+async fn blocking(wait: impl FnOnce() + Send + 'static) {
+    tokio::task::spawn_blocking(wait).await.expect("the wait does not fail");
+}
+
+#[test]
+fn a_stream_that_its_client_resets_leaves_the_queue_and_is_counted() {
+    const INFER: &str = "/v2/models/reset/infer";
+    let model = Model::new("reset", Behaviour::Double);
+    let gate = model.gate.clone();
+    let server = Arc::new(TestServer::start(vec![model], |_| {}));
+    let await_queue = |depth| {
+        let server = server.clone();
+        blocking(move || server.wait_for_queue("reset", depth))
+    };
+    gate.close();
+    run(async {
+        let (client, connection) = connect(&server).await;
+        tokio::spawn(connection);
+        let (running, _stream) = begin(&client, "POST", INFER, body(3)).await;
+        let held = gate.clone();
+        blocking(move || held.wait_for_run()).await;
+        let (waiting, mut stream) = begin(&client, "POST", INFER, body(4)).await;
+        await_queue(1).await;
+        stream.send_reset(Reason::CANCEL);
+        // The run that is held back still goes on: only its client can have taken it out.
+        await_queue(0).await;
+        let cancelled = [("model", "reset"), ("outcome", "cancelled")];
+        blocking(move || {
+            exposition::await_in_this_process("onnxd_requests_total", &cancelled, 1.0);
+        })
+        .await;
+        let error = waiting.await.expect_err("it was reset");
+        assert_eq!(error.reason(), Some(Reason::CANCEL));
+        gate.open();
+        assert_eq!(running.await.expect("an answer").status(), 200);
+        // The connection lives on.
+        assert_eq!(output(&send(&client, "POST", INFER, body(5)).await), json!([10.0, 2.0]));
+        let statistics = send(&client, "GET", "/v2/models/reset/stats", Vec::new()).await;
+        let statistics: Value = serde_json::from_slice(statistics.body()).expect("JSON");
+        let executions = &statistics["model_stats"][0]["execution_count"];
+        assert_eq!(*executions, 2, "what was reset never ran");
     });
 }
 

@@ -36,6 +36,8 @@ mod instances;
 mod layout;
 /// What is said while a model loads, and a stop that does not wait for it.
 mod loading;
+/// What metrics say is what is so.
+mod metrics;
 /// The alert rules and the dashboard use what the daemon exports, and nothing else.
 mod monitoring;
 /// The OpenAPI document is valid, and true.
@@ -48,6 +50,8 @@ mod prometheus;
 mod proof;
 /// A server's threads give signs of life, and one that hangs is named.
 mod pulse;
+/// Ready means that every model is.
+mod readiness;
 /// Real models that others made, on both engines.
 mod real_models;
 /// SIGHUP takes up what has changed; a bad configuration changes nothing.

@@ -293,13 +293,15 @@ fn silero_vad_is_served_as_in_process() {
     check_served(&silero_vad(), [true, true]);
 }
 
-/// Several speakers at once, whose state goes from one answer into the next request.
+/// Several speakers at once, whose state goes from one answer into the next request. What a step
+/// gets wrong the next ones carry on; still the promise holds, and where this was measured
+/// (x86-64 with AVX2) the answers are the same to the bit on both engines.
 #[test]
 fn streams_of_speech_keep_their_own_state() {
-    const STEPS: usize = 5;
+    const STEPS: usize = 20;
     let model = silero_vad();
     let frame =
-        |stream: usize, step: usize| request::floats(&[1, 576], (10 * stream + step) as u64);
+        |stream: usize, step: usize| request::floats(&[1, 576], (100 * stream + step) as u64);
     let mut silent = model.requests[0].clone();
     silent[1] = Tensor::from_f32(&[2, 1, 128], &[0.0; 256]).expect("the count fits");
     let names = Reference::of(&model, "onnxruntime");
@@ -307,7 +309,7 @@ fn streams_of_speech_keep_their_own_state() {
         let source = ModelSource { path: model.path.clone() };
         let session = engine(engine_name).open(&source, &SessionSettings::cpu());
         let session = std::sync::Mutex::new(session.expect("the model opens"));
-        let (_repository, daemon) = serve(&model, engine_name, "");
+        let (_repository, daemon) = serve(&model, engine_name, COMPANY);
         request::at_once(ROWS, |stream| {
             let (mut served, mut alone) = (silent.clone(), silent.clone());
             for step in 0..STEPS {
@@ -321,12 +323,15 @@ fn streams_of_speech_keep_their_own_state() {
                 drop(session);
                 for (output, expected) in expected.iter().enumerate() {
                     let what = format!("{engine_name}, stream {stream}, step {step}");
-                    request::assert_close(&what, expected, &answer[output], 1e-4);
+                    request::assert_close(&what, expected, &answer[output], TOLERANCE);
                 }
                 served[1] = answer[1].clone();
                 alone[1] = expected[1].clone();
             }
         });
+        // The streams waited for each other at every step.
+        let runs = daemon.metric("onnxd_batch_size_count", &[("model", model.name)]);
+        assert_eq!(runs, STEPS as f64, "{engine_name}");
     }
 }
 

@@ -48,6 +48,20 @@ impl Served {
         self.daemon.metric("onnxd_reloads_total", &[("outcome", "refused")])
     }
 
+    /// Lines of the log that say this.
+    fn lines(&self, words: &str) -> usize {
+        self.daemon.log().lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Waits for as many of them: the log is read by a thread of the test's.
+    fn await_lines(&self, words: &str, count: usize) {
+        let begin = Instant::now();
+        while self.lines(words) != count {
+            assert!(begin.elapsed() < PATIENCE, "{words:?} {count} times:\n{}", self.daemon.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn status(&self, path: &str) -> u16 {
         self.daemon.get(path).status
     }
@@ -82,8 +96,7 @@ fn a_new_model_is_loaded_a_new_version_taken_up_and_a_removed_model_let_go() {
     served.repository.write("second/3/model.onnx", "no model");
     served.reload();
     assert_eq!(versions(&served), json!(["2"]));
-    let log = served.daemon.log();
-    assert!(log.contains("second/3/model.onnx: not a usable ONNX model"), "{log}");
+    served.await_lines("second/3/model.onnx: not a usable ONNX model", 1);
 
     std::fs::remove_dir_all(served.repository.path().join("second")).expect("it is ours");
     served.reload();
@@ -128,9 +141,10 @@ fn a_bad_configuration_changes_nothing_and_says_why() {
         served.home.write("onnxd.toml", text);
         served.reload();
         assert_eq!(served.refused(), count as f64 + 1.0, "{text}");
-        let events = served.daemon.log();
-        let last = events.lines().rfind(|line| line.contains("nothing was changed"));
-        let last = last.unwrap_or_else(|| panic!("the refusal is not in:\n{events}"));
+        served.await_lines("nothing was changed", count + 1);
+        let log = served.daemon.log();
+        let last = log.lines().rfind(|line| line.contains("nothing was changed"));
+        let last = last.expect("it was waited for");
         assert!(last.contains(why), "{why:?} is not in {last}");
         served.assert_first_serves();
         assert_eq!(served.status("/v2/models/second/ready"), 404);
@@ -157,15 +171,11 @@ fn what_needs_a_restart_is_said() {
         // From what is in force without it.
         served.home.write("onnxd.toml", configuration(served.repository.text(), ""));
         served.reload();
-        let said = |served: &Served| {
-            let log = served.daemon.log();
-            let expected = format!("{section} has changed and needs a restart");
-            log.lines().filter(|line| line.contains(&expected)).count()
-        };
-        let before = said(&served);
+        let expected = format!("{section} has changed and needs a restart");
+        let before = served.lines(&expected);
         served.home.write("onnxd.toml", configuration(served.repository.text(), text));
         served.reload();
-        assert_eq!(said(&served), before + 1, "{text}: {}", served.daemon.log());
+        served.await_lines(&expected, before + 1);
         served.assert_first_serves();
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::client::PATIENCE;
 use crate::support::daemon::Daemon;
 use crate::support::digits_model;
+use crate::support::exposition;
 use crate::support::models::{Behaviour, Model};
 use crate::support::server::TestServer;
 
@@ -68,6 +69,49 @@ fn a_callers_trace_goes_on_through_its_stages() {
     assert!(spans.iter().all(|span| span["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"));
     assert_eq!(spans[0]["parentSpanId"], "00f067aa0ba902b7");
     assert!(spans[0].to_string().contains("mine"), "{}", spans[0]);
+}
+
+#[test]
+fn a_request_whose_client_goes_away_is_traced_as_499_without_stages() {
+    let (endpoint, exports) = collector();
+    let service_name = "onnxd".to_owned();
+    let settings = TraceSettings { endpoint, sample_ratio: 0.0, service_name };
+    let tracer = Tracer::start(&settings).expect("the endpoint is well-formed");
+    let model = Model::new("left", Behaviour::Double);
+    let gate = model.gate.clone();
+    let server = TestServer::traced(model, tracer);
+    gate.close();
+    let mut running = server.client();
+    running.send_request("POST", "/v2/models/left/infer", &[], BODY);
+    gate.wait_for_run();
+    let headers = [
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("x-request-id", "gone"),
+    ];
+    let mut gone = server.client();
+    gone.send_request("POST", "/v2/models/left/infer", &headers, BODY);
+    server.wait_for_queue("left", 1);
+    drop(gone);
+    // The run that is held back still goes on.
+    server.wait_for_queue("left", 0);
+    let export = exports.recv_timeout(PATIENCE).expect("spans are exported");
+    let spans = export["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans");
+    let names: Vec<&str> = spans.iter().filter_map(|span| span["name"].as_str()).collect();
+    assert_eq!(names, ["infer"], "it never came to a run");
+    let attribute = |key: &str| {
+        let attributes = spans[0]["attributes"].as_array().expect("attributes");
+        let found = attributes.iter().find(|attribute| attribute["key"] == key);
+        found.unwrap_or_else(|| panic!("no {key} in {}", spans[0]))["value"].clone()
+    };
+    assert_eq!(attribute("http.response.status_code")["intValue"], "499");
+    assert_eq!(attribute("onnxd.outcome")["stringValue"], "cancelled");
+    assert!(spans[0].to_string().contains("\"gone\""), "{}", spans[0]);
+    // It was the client's doing: nothing failed here.
+    assert!(spans[0].get("status").is_none(), "{}", spans[0]);
+    let cancelled = [("model", "left"), ("outcome", "cancelled")];
+    assert_eq!(exposition::of_this_process("onnxd_requests_total", &cancelled), 1.0);
+    gate.open();
+    assert_eq!(running.receive().status, 200);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Reverse mode over an ONNX graph: a model with a loss goes in, the same model with the gradient of
-//! the loss for every trainable initializer comes out. Pure: a graph to a graph, nothing is run.
+//! Reverse mode over an ONNX graph: a model with a loss goes in, the same model with the gradient
+//! of the loss for every trainable initializer comes out. Pure: a graph to a graph, nothing is run.
 //!
 //! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
 //! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and

@@ -118,6 +118,7 @@ fn read_server(table: &Section<'_>, folder: &Path, server: &mut ServerSettings) 
     table.set("body_timeout", &mut server.body_timeout, timeout());
     table.set("idle_timeout", &mut server.idle_timeout, timeout());
     table.set("retry_after", &mut server.retry_after, timeout());
+    table.set("strict_readiness", &mut server.strict_readiness, boolean);
     let control = &mut server.allow_repository_control;
     table.set("allow_repository_control", control, boolean);
     table.set("triton_metrics", &mut server.triton_metrics, boolean);

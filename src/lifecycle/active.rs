@@ -41,6 +41,8 @@ pub struct ActiveModel {
     pub reason: String,
     /// Versions that are on their way or failed, and why they do not serve.
     pub unready: BTreeMap<u64, String>,
+    /// It should serve, and nothing of it does: it is on its way, or it failed.
+    pub missing: bool,
 }
 
 /// The table.
@@ -85,6 +87,14 @@ impl ActiveModels {
                 })
             }
         }
+    }
+
+    /// A model that should serve and does not, and why: the first by name.
+    pub fn missing(&self) -> Option<LookupError> {
+        let table = self.table.load();
+        let missing = table.iter().filter(|(_, entry)| entry.missing);
+        let (model, entry) = missing.min_by_key(|(name, _)| *name)?;
+        Some(LookupError::NotReady { model: model.clone(), reason: entry.reason.clone() })
     }
 
     /// A table of versions that nobody manages: what tools and tests serve from.

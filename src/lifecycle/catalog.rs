@@ -36,6 +36,8 @@ pub(super) struct Model {
     pub(super) versions: BTreeMap<(u64, u64), Version>,
     /// Why nothing of it is desired, or why what was desired could not even be tried.
     pub(super) reason: String,
+    /// What was desired could not even be tried.
+    refused: bool,
     /// Nobody lists it any more: it is forgotten when its last version is gone.
     leaving: bool,
 }
@@ -60,6 +62,13 @@ impl Model {
             .iter()
             .filter(|(_, version)| version.desired)
             .map(|(&(number, _), version)| (number, version))
+    }
+
+    /// Whether it should serve and nothing of it does. What was taken out of service, or is not
+    /// asked for yet, should not.
+    pub(super) fn is_missing(&self) -> bool {
+        let is_wanted = self.refused || self.desired().next().is_some();
+        is_wanted && self.ready().is_empty()
     }
 
     /// Whether nothing that is desired is still on its way.
@@ -122,7 +131,14 @@ impl Catalog {
     pub(super) fn note(&mut self, model: &str, reason: String) {
         let entry = self.models.entry(model.to_owned()).or_default();
         entry.reason = reason;
+        entry.refused = false;
         entry.leaving = false;
+    }
+
+    /// A model that was to serve and cannot even be tried, with the reason.
+    pub(super) fn refuse(&mut self, model: &str, reason: String) {
+        self.note(model, reason);
+        self.models.entry(model.to_owned()).or_default().refused = true;
     }
 
     /// Replaces what is desired of a model; returns the generation of what is to be loaded.
@@ -131,6 +147,7 @@ impl Catalog {
         let generation = self.generations;
         let entry = self.models.entry(model.to_owned()).or_default();
         entry.reason = String::new();
+        entry.refused = false;
         entry.leaving = false;
         for (&(number, _), version) in &mut entry.versions {
             version.desired = version.desired && desire.keep.contains(&number);
@@ -153,6 +170,7 @@ impl Catalog {
     pub(super) fn withdraw(&mut self, model: &str, reason: &str) {
         if let Some(entry) = self.models.get_mut(model) {
             entry.reason = reason.to_owned();
+            entry.refused = false;
             entry.versions.values_mut().for_each(|version| version.desired = false);
         }
     }

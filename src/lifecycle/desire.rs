@@ -13,7 +13,7 @@ use super::plan::{Listed, Listing, Plan, plan_model};
 use super::state::State;
 use super::turn::{Waiter, WaiterReply};
 use super::{LoadError, LoadOutcome, LoadOverrides, ManageError, ReconfigureError, ServedModels};
-use crate::repository::{ModelPlace, check_name};
+use crate::repository::{ModelPlace, RepositoryError, check_name};
 use crate::telemetry::events;
 
 /// Why a model that the configuration no longer lists does not serve.
@@ -82,10 +82,10 @@ impl Manager {
             self.note_not_loaded(name);
         }
         listing.warnings.iter().for_each(|text| events::warning(text));
-        for (name, _, error) in &listing.problems {
+        for (name, named, error) in &listing.problems {
             // A path where no name is known is no model that a request could mean.
             if !listing.models.contains_key(name) && check_name(name).is_ok() {
-                self.could_not_plan(name, error);
+                self.could_not_plan(name, *named, error);
             }
         }
         self.listing = listing;
@@ -99,7 +99,7 @@ impl Manager {
                 }
                 Err(error) => {
                     let named = self.listing.models.get(&name).is_some_and(|it| it.named);
-                    self.could_not_plan(&name, &error);
+                    self.could_not_plan(&name, named, &error);
                     early.push(problem_outcome(&(name, named, error)));
                 }
             }
@@ -167,7 +167,8 @@ impl Manager {
                 Ok(())
             }
             Err(error) => {
-                self.could_not_plan(model, &error);
+                // Whoever asks for it by its name wants it to serve.
+                self.could_not_plan(model, true, &error);
                 Err(failed(error))
             }
         }
@@ -244,12 +245,24 @@ impl Manager {
     }
 
     /// What served before serves on; where nothing does, the reason is kept for who asks.
-    fn could_not_plan(&mut self, model: &str, error: &LoadError) {
+    fn could_not_plan(&mut self, model: &str, named: bool, error: &LoadError) {
         events::warning(&format_args!("model {model:?} cannot be loaded: {error}"));
-        if !self.is_desired(model) {
-            self.catalog.note(model, error.to_string());
-            self.changed.insert(model.to_owned());
+        if self.is_desired(model) {
+            return;
         }
+        // A folder of a repository that holds nothing yet is no model that should serve.
+        let holds_nothing = matches!(
+            error,
+            LoadError::Repository(
+                RepositoryError::NotAModel { .. } | RepositoryError::NoVersions { .. }
+            )
+        );
+        if holds_nothing && !named {
+            self.catalog.note(model, error.to_string());
+        } else {
+            self.catalog.refuse(model, error.to_string());
+        }
+        self.changed.insert(model.to_owned());
     }
 }
 

@@ -205,7 +205,7 @@ impl Manager {
                 reason.unwrap_or_else(|| UNLOADED.to_owned())
             }
         };
-        ActiveModel { current, versions, reason, unready }
+        ActiveModel { current, versions, reason, unready, missing: model.is_missing() }
     }
 
     /// Tells those whose models have settled. Returns whether there were any: they may have left

@@ -14,7 +14,7 @@ use crate::batching::Timing;
 use crate::lifecycle::ActiveVersion;
 use crate::telemetry::{ModelEvents, Outcome, RequestRefused};
 
-/// Status in traces of a request whose client went away.
+/// Status in traces and the log of a request whose client went away.
 const CLIENT_CLOSED: u16 = 499;
 
 /// Opened when a request's version is known, closed when its response has left. Dropped before
@@ -105,26 +105,36 @@ impl Account {
     }
 
     /// Counts the end, and says what it was.
-    fn close(&self) -> (u16, Outcome, Instant) {
+    fn close(&mut self) -> (u16, Outcome, Instant) {
         let (Some(answered), Some(written)) = (&self.answered, self.written) else {
             // Perhaps answered, but the client did not wait for it.
             let now = Instant::now();
-            let total = now.saturating_duration_since(self.arrived);
-            self.events.request_finished(Outcome::Cancelled, total);
+            let id = self.request_id.get_or_insert_with(request_id::made);
+            self.events.request_refused(&RequestRefused {
+                request_id: &request_id::text(id),
+                status: CLIENT_CLOSED,
+                outcome: Outcome::Cancelled,
+                total: now.saturating_duration_since(self.arrived),
+                error: &"the client went away before it had its answer",
+            });
             return (CLIENT_CLOSED, Outcome::Cancelled, now);
         };
         self.events.response_written(written.saturating_duration_since(answered.at));
         let total = written.saturating_duration_since(self.arrived);
-        match &answered.refusal {
-            None => self.events.request_finished(answered.outcome, total),
+        let Answered { status, outcome, ref refusal, .. } = *answered;
+        // Whatever was written to it: a client that left in the middle of its body read nothing.
+        let status = if outcome == Outcome::Cancelled { CLIENT_CLOSED } else { status };
+        match refusal {
+            None => self.events.request_finished(outcome, total),
             Some((id, error)) => self.events.request_refused(&RequestRefused {
                 request_id: &request_id::text(id),
-                outcome: answered.outcome,
+                status,
+                outcome,
                 total,
                 error,
             }),
         }
-        (answered.status, answered.outcome, written)
+        (status, outcome, written)
     }
 }
 

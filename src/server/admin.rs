@@ -88,6 +88,9 @@ impl Admin {
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
             }
         }
+        // The runtime looks at its sockets now and then: a connection that came since it did would
+        // be taken for none. Who yields goes on after the next look.
+        tokio::task::yield_now().await;
         while let Ok(permit) = shared.permits.clone().try_acquire_owned() {
             match listener.accept_waiting().await {
                 Some(accepted) => self.take(accepted, permit).await,

@@ -126,7 +126,8 @@ impl Listener {
 
     /// The next connection of those that wait already.
     pub async fn accept_waiting(&self) -> Option<io::Result<Stream>> {
-        let mut accepting = std::pin::pin!(self.accept());
+        // Whatever the runtime thinks of how much this task has done: pending means none.
+        let mut accepting = std::pin::pin!(tokio::task::unconstrained(self.accept()));
         poll_fn(|context| match accepting.as_mut().poll(context) {
             Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
             Poll::Pending => Poll::Ready(None),

@@ -126,7 +126,7 @@ async fn answer_other(call: Call<'_>, route: Route<'_>) -> Result<Response<Answe
         Route::Infer(target) => infer::infer(call, &target, Protocol::V2).await,
         Route::Root => Ok(health::root()),
         Route::Live => Ok(health::live()),
-        Route::Ready => health::ready(services),
+        Route::Ready => health::ready(shared),
         Route::Metrics => Ok(health::metrics(shared)),
         Route::OpenApi => Ok(openapi::document(services)),
         Route::ServerMetadata => Ok(metadata::server(&shared.settings)),

@@ -79,6 +79,8 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// `Retry-After` of 429 and 503.
     pub retry_after: Duration,
+    /// Whether the server is ready only while every model that should serve does.
+    pub strict_readiness: bool,
     /// Whether `load` and `unload` are allowed over HTTP.
     pub allow_repository_control: bool,
     /// Whether `/metrics` carries Triton's `nv_*` names too.
@@ -99,6 +101,7 @@ impl ServerSettings {
             body_timeout: DEFAULT_BODY_TIMEOUT,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             retry_after: DEFAULT_RETRY_AFTER,
+            strict_readiness: true,
             allow_repository_control: false,
             triton_metrics: false,
         }

@@ -58,10 +58,11 @@ def check(server, datatype, binary_in, binary_out):
 
 def main():
     server = client.InferenceServerClient(sys.argv[1])
-    assert server.is_server_live() and server.is_server_ready()
+    lacking = set(sys.argv[2:])
+    # A server is ready when all its models are, and those of these datatypes were refused.
+    assert server.is_server_live() and server.is_server_ready() == (not lacking)
     metadata = server.get_server_metadata()
     assert metadata["name"] == "onnxd" and "binary_tensor_data" in metadata["extensions"]
-    lacking = set(sys.argv[2:])
     states = {entry["name"]: entry for entry in server.get_model_repository_index()}
     for datatype in VALUES:
         name = "identity_" + datatype.lower()

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::exposition;
+
 /// Longest that a test waits for anything the daemon should do at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -53,9 +55,10 @@ impl Daemon {
     /// Waits until everything that is served at the start was loaded or refused.
     pub fn await_ready(&self) {
         let begin = Instant::now();
-        while self.get("/v2/health/ready").status != 200 {
+        // Not the route: a model that was refused makes that one say no.
+        while self.events("ready").is_empty() {
             assert!(begin.elapsed() < PATIENCE, "it does not become ready:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -119,15 +122,7 @@ impl Daemon {
 
     /// The sum of all series of that name that have these labels; 0 where there are none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let text = self.get("/metrics").text();
-        let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        let value = |line: &str| -> Option<f64> {
-            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
-            let (own, value) = rest.rsplit_once(' ')?;
-            labels.iter().all(|label| own.contains(label.as_str())).then(|| value.parse().ok())?
-        };
-        text.lines().filter_map(value).sum()
+        exposition::sum(&self.get("/metrics").text(), name, labels)
     }
 
     /// Waits until the metric has this value.

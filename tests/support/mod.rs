@@ -4,6 +4,7 @@
 pub mod client;
 pub mod daemon;
 pub mod debian;
+pub mod exposition;
 pub mod graphs;
 pub mod models;
 pub mod python;

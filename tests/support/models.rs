@@ -59,6 +59,7 @@ pub enum Behaviour {
     Repeat(usize),
     Refuse,
     Fail,
+    Panic,
 }
 
 struct ModelSession {
@@ -98,7 +99,10 @@ impl Session for ModelSession {
             Behaviour::Fail if values.contains(&13.0) => {
                 return Err(EngineError::RunFailed { reason: "thirteen".to_owned() });
             }
-            Behaviour::Refuse | Behaviour::Fail => Tensor::from_f32(&[rows, 2], &values),
+            Behaviour::Panic if values.contains(&13.0) => panic!("thirteen"),
+            Behaviour::Refuse | Behaviour::Fail | Behaviour::Panic => {
+                Tensor::from_f32(&[rows, 2], &values)
+            }
         };
         Ok(vec![output.expect("the values fill the shape")])
     }

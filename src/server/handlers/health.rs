@@ -3,7 +3,6 @@
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 
-use crate::server::Services;
 use crate::server::network::Shared;
 use crate::server::respond::{self, Failure, TEXT};
 use crate::server::response_body::Answer;
@@ -36,11 +35,26 @@ pub fn live() -> Response<Answer> {
     respond::empty()
 }
 
-pub fn ready(services: &Services) -> Result<Response<Answer>, Failure> {
-    if (services.readiness)() { Ok(respond::empty()) } else { Err(Failure::NotReady) }
+pub fn ready(shared: &Shared) -> Result<Response<Answer>, Failure> {
+    check_ready(shared)?;
+    Ok(respond::empty())
+}
+
+/// The protocol calls a server ready where all its models are. Those that were unloaded are none
+/// of its models; and one whose newest version failed is ready where an older one answers.
+fn check_ready(shared: &Shared) -> Result<(), Failure> {
+    let services = &shared.services;
+    if !(services.readiness)() {
+        return Err(Failure::NotReady);
+    }
+    match services.active.missing() {
+        Some(missing) if shared.settings.strict_readiness => Err(missing.into()),
+        _ => Ok(()),
+    }
 }
 
 pub fn metrics(shared: &Shared) -> Response<Answer> {
+    events::ready_now(check_ready(shared).is_ok());
     events::inflight_bytes(shared.inflight.bytes());
     respond::typed(StatusCode::OK, METRICS_TYPE, (shared.services.metrics)())
 }

@@ -43,7 +43,12 @@ const FIXED_ROUTES: &[FixedRoute] = &[
     get("/openapi.json", "This document", JSON, &[]),
     get("/v2", "The server", JSON, &[]),
     get("/v2/health/live", "Is the server alive", None, &[]),
-    get("/v2/health/ready", "Does the server want requests", None, &["503"]),
+    get(
+        "/v2/health/ready",
+        "Does every model serve, and does the server want requests",
+        None,
+        &["503"],
+    ),
     get("/v2/models/stats", "Statistics of all models", JSON, &[]),
     get("/v2/models/{model}", "A model", JSON, OF_MODEL),
     get("/v2/models/{model}/ready", "Is a model ready", None, OF_MODEL),

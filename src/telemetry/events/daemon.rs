@@ -57,7 +57,13 @@ pub fn listening(address: &dyn Display, origin: &str) {
     tracing::info!(target: DAEMON, %address, origin, "listening");
 }
 
-/// Readiness changed: what `/v2/health/ready` answers from now on.
+/// What `/v2/health/ready` answers now: said when somebody asks for the metrics, for models come
+/// and go without the daemon's being told.
+pub fn ready_now(ready: bool) {
+    daemon().ready.set(f64::from(u8::from(ready)));
+}
+
+/// The start is over, or the stop begins: with strict readiness, models have a say as well.
 pub fn ready_changed(ready: bool) {
     daemon().ready.set(f64::from(u8::from(ready)));
     if ready {

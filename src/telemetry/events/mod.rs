@@ -12,8 +12,8 @@ use std::time::Duration;
 
 pub use daemon::{
     Swap, SwapPhases, connection_closed, connection_opened, connection_refused, draining,
-    http_refused, inflight_bytes, listening, listening_stopped, ready_changed, reload_refused,
-    reloaded, reloading, started, stopped, swapped, warning,
+    http_refused, inflight_bytes, listening, listening_stopped, ready_changed, ready_now,
+    reload_refused, reloaded, reloading, started, stopped, swapped, warning,
 };
 pub(super) use daemon::{daemon, spans_exported, spans_lost};
 pub use model::{LayoutChosen, LoadedVersion, ModelEvents, RequestRefused};

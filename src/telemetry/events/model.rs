@@ -47,6 +47,8 @@ pub struct LayoutChosen {
 /// A request that ended without an answer.
 pub struct RequestRefused<'a> {
     pub request_id: &'a str,
+    /// 499, which nobody is sent, where the client went away.
+    pub status: u16,
     pub outcome: Outcome,
     pub total: Duration,
     pub error: &'a dyn Display,
@@ -119,13 +121,13 @@ impl ModelEvents {
     pub fn request_refused(&self, refused: &RequestRefused<'_>) {
         self.count_request(refused.outcome, refused.total);
         let (model, version) = (self.series.model(), self.series.version());
-        let RequestRefused { request_id, outcome, total, error } = refused;
+        let RequestRefused { request_id, status, outcome, total, error } = refused;
         let seconds = total.as_secs_f64();
         if *outcome != Outcome::Failed {
             let outcome = outcome.name();
-            tracing::debug!(target: MODEL, model, version, request_id, outcome, seconds, %error, "request refused");
+            tracing::debug!(target: MODEL, model, version, request_id, status, outcome, seconds, %error, "request refused");
         } else if let Some(suppressed) = self.failures.admit() {
-            tracing::warn!(target: MODEL, model, version, request_id, seconds, suppressed, %error, "request failed");
+            tracing::warn!(target: MODEL, model, version, request_id, status, seconds, suppressed, %error, "request failed");
         }
     }
 
@@ -178,9 +180,7 @@ impl ModelEvents {
         let unbatched = f64::from(u8::from(self.unbatched.load(Ordering::Acquire)));
         self.series.gauge(&names::BATCHING_REFUSED, &[]).set(unbatched);
         self.series.set_engine(loaded.engine, loaded.device);
-        for (provider, nodes) in loaded.nodes {
-            self.series.gauge(&names::ENGINE_NODES, &[provider]).set(*nodes as f64);
-        }
+        self.series.set_nodes(loaded.nodes);
         if let Some(bytes) = loaded.memory_bytes {
             self.series.gauge(&names::MODEL_MEMORY, &[]).set(bytes as f64);
             self.statistics.memory(bytes);

@@ -108,6 +108,8 @@ pub(super) struct VersionSeries {
     /// The gauge of the engine, and that of the layout, that is 1 now.
     engine: Mutex<Option<Gauge>>,
     layout: Mutex<Option<Gauge>>,
+    /// Of each provider that has nodes now.
+    nodes: Mutex<Vec<Gauge>>,
 }
 
 #[derive(Default)]
@@ -138,6 +140,7 @@ impl VersionSeries {
             statistics: Mutex::default(),
             engine: Mutex::default(),
             layout: Mutex::default(),
+            nodes: Mutex::default(),
         }
     }
 
@@ -183,6 +186,17 @@ impl VersionSeries {
     pub(super) fn set_engine(&self, engine: &str, device: &str) {
         let gauge = self.gauge(&names::ENGINE_INFO, &[engine, device]);
         move_info(&mut self.engine.lock(), gauge);
+    }
+
+    /// Providers that had nodes in an earlier load, and have none in this one, have 0.
+    pub(super) fn set_nodes(&self, nodes: &[(&str, usize)]) {
+        let mut current = self.nodes.lock();
+        current.drain(..).for_each(|gauge| gauge.set(0.0));
+        current.extend(nodes.iter().map(|&(provider, nodes)| {
+            let gauge = self.gauge(&names::ENGINE_NODES, &[provider]);
+            gauge.set(nodes as f64);
+            gauge
+        }));
     }
 
     pub(super) fn set_layout(&self, values: [&str; 5]) {

@@ -54,6 +54,7 @@ fn every_event(model: &ModelEvents) {
     for outcome in [Outcome::Invalid, Outcome::Failed, Outcome::Failed] {
         model.request_refused(&RequestRefused {
             request_id: "1",
+            status: 400,
             outcome,
             total: MS,
             error: &"why",
@@ -151,7 +152,8 @@ fn a_reload_of_the_same_version_goes_on_counting_and_stays_ready() {
     old.ready(&LOADED);
     old.request_finished(Outcome::Ok, MS);
     let new = ModelEvents::new("again", 1);
-    new.ready(&LoadedVersion { device: "cuda:0", ..LOADED });
+    let nodes = [("cuda", 5), ("cpu", 1)];
+    new.ready(&LoadedVersion { device: "cuda:0", nodes: &nodes, ..LOADED });
     old.unloading();
     old.unloaded(MS);
     drop(old);
@@ -162,6 +164,10 @@ fn a_reload_of_the_same_version_goes_on_counting_and_stays_ready() {
     let info = "onnxd_engine_info{model=\"again\",version=\"1\",engine=\"tract\"";
     has(&text, &format!("{info},device=\"cpu\"}} 0"));
     has(&text, &format!("{info},device=\"cuda:0\"}} 1"));
+    for (provider, nodes) in [("tract", 0), ("cuda", 5), ("cpu", 1)] {
+        let labels = format!("model=\"again\",version=\"1\",provider=\"{provider}\"");
+        has(&text, &format!("onnxd_engine_nodes{{{labels}}} {nodes}"));
+    }
     has(&text, "nv_inference_request_success{model=\"again\",version=\"1\"} 2");
     assert_eq!(new.statistics().success.count, 1, "the protocol's statistics begin with the load");
     new.unloading();
