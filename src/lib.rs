@@ -2,7 +2,7 @@
 //!
 //! Reading order, from the outside in: `commands` (one file per subcommand, where the parts
 //! meet), `config`, `server`, `protocol`, `lifecycle`, `repository`, `batching`, `engine`,
-//! `onnx`, `tensor`; beside them `process` and `telemetry`.
+//! `onnx`, `tensor`; beside them `kernels`, `process` and `telemetry`.
 //!
 //! Without the feature `daemon`, which is on by default, what is left is all but the command line
 //! and the engines that run models: what the fuzz targets need, built in a fraction of the time.
@@ -14,7 +14,10 @@ pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod commands;
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod data;
 pub mod engine;
+pub mod kernels;
 pub mod lifecycle;
 pub mod onnx;
 pub mod process;

@@ -16,7 +16,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("onnx", &["tensor"]),
     ("protocol", &["tensor"]),
-    ("engine", &["tensor", "kernels", "telemetry"]),
+    // Of `onnx` it takes the model file as data, to inline functions that tract does not know.
+    ("engine", &["tensor", "onnx", "kernels", "telemetry"]),
     ("autodiff", &["onnx", "tensor"]),
     ("batching", &["engine", "tensor", "telemetry"]),
     ("lifecycle", &["batching", "engine", "repository", "telemetry"]),

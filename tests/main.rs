@@ -20,6 +20,8 @@ mod commands;
 mod control;
 /// What the server says of itself and its models, in both protocols.
 mod documents;
+/// A model and data in, a better model out.
+mod finetune;
 /// What a model's folder says, and what the daemon makes of it.
 mod folder;
 /// Answers that are known are asked for before a version serves.
@@ -68,6 +70,8 @@ mod service;
 mod simulation;
 /// Where models come from.
 mod sources;
+/// Models to start from are sound, and the same on both engines.
+mod starters;
 mod support;
 /// Every type and shape, on both engines.
 mod tensors;

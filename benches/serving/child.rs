@@ -3,15 +3,25 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Names the daemon to measure, such as one built with `--profile release-lto`.
+pub const BINARY_VARIABLE: &str = "ONNXD_BINARY";
 
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
     /// From the start of the process until it was ready.
     pub start_to_ready: Duration,
+}
+
+/// The daemon that is measured: the one that cargo built for this benchmark, unless the
+/// environment names another build of it.
+pub fn binary() -> PathBuf {
+    std::env::var_os(BINARY_VARIABLE)
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_onnxd")), PathBuf::from)
 }
 
 impl Server {
@@ -38,7 +48,7 @@ impl Server {
         let address = free_address();
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let start = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_onnxd"))
+        let child = Command::new(binary())
             .arg("serve")
             .args(["--listen", &address.to_string()])
             .args(arguments)

@@ -3,7 +3,8 @@
 //! bytes, and the same model in a bare loop on the same engine.
 //!
 //! Arguments: `--only NAME` (repeatable: mlp, memory, encoder, mixed, resnet), `--seconds N` for
-//! each measured span, `--rounds N`, `--engine NAME`, `--device NAME`. Needs a quiet machine.
+//! each measured span, `--rounds N`, `--engine NAME`, `--device NAME`. `ONNXD_BINARY` names another
+//! build of the daemon than cargo's. Needs a quiet machine.
 
 mod bare;
 mod cases;
@@ -38,7 +39,8 @@ fn main() {
     let options = parse(&arguments);
     let settings = EngineSettings { engine: options.engine, onnxruntime_library: None };
     let engine = onnxd::engine::choose(&settings).expect("the engine is there");
-    println!("engine: {} {}, cores: {}\n", engine.name(), engine.version(), cores());
+    println!("engine: {} {}, cores: {}", engine.name(), engine.version(), cores());
+    println!("daemon: {}\n", child::binary().display());
     cases::run(&engine, &options);
 }
 

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use onnxd::onnx::{check, facts, graph, read_bytes, weights};
+use onnxd::onnx::normalize::normalize;
+use onnxd::onnx::{check, facts, graph, prune, read_bytes, weights};
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = bytes::Bytes::copy_from_slice(bytes);
@@ -19,4 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(())
     });
     assert_eq!(visited, Ok(()));
+    if normalize(&mut model).is_ok() {
+        prune::drop_unused(&mut model);
+        let _ = check::check(&model);
+    }
 });

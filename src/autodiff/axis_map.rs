@@ -95,3 +95,39 @@ fn pad_end(value: Expr<'_>, axis: usize, rank: usize) -> Expr<'_> {
     pads[rank + axis] = 1;
     value.call("Pad", &[value.emitter().ints(&pads)])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::autodiff::emitter::Emitter;
+    use crate::tensor::DataType;
+
+    fn nodes(map: &AxisMap, axis: usize) -> Vec<String> {
+        let emitter = Emitter::new("gradient/", 17, HashSet::new());
+        map.backwards(emitter.value("g", DataType::Float32), axis, 3);
+        let written = emitter.into_written();
+        written.nodes.iter().map(|node| node.op_type().to_owned()).collect()
+    }
+
+    #[test]
+    fn few_that_meet_are_picked_and_added() {
+        let places = |places: &[usize]| AxisMap::of_places(4, places.iter().copied());
+        assert_eq!(nodes(&places(&[3, 2, 1, 0]), 0), ["Gather"]);
+        assert_eq!(nodes(&places(&[0, 1, 2, 3]), 0), ["Slice"]);
+        assert_eq!(nodes(&places(&[0, 2]), 0), ["Pad", "Gather"]);
+        let twice = places(&[0, 0, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(nodes(&twice, 0), ["Gather", "Gather", "Add"]);
+    }
+
+    #[test]
+    fn others_are_a_matrix_product() {
+        let many = AxisMap::of_places(2, [0, 0, 0, 0, 0, 1].into_iter());
+        assert_eq!(nodes(&many, 1), ["MatMul"]);
+        assert_eq!(nodes(&many, 2), ["MatMul"]);
+        assert_eq!(nodes(&many, 0), ["Transpose", "MatMul", "Transpose"]);
+        let mean = AxisMap { from: 2, made_of: vec![vec![(0, 0.5), (1, 0.5)]] };
+        assert_eq!(nodes(&mean, 2), ["MatMul"]);
+    }
+}

@@ -19,7 +19,7 @@ use crate::tensor::DataType;
 pub const MIN_OPSET: i64 = 17;
 
 /// What is to be added to a graph for its gradients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Gradient {
     /// In an order that they can be run in, behind the graph's own nodes.
     pub nodes: Vec<NodeProto>,
@@ -38,7 +38,10 @@ impl Gradient {
         graph.node.extend(self.nodes.iter().cloned());
         graph.initializer.extend(self.initializers.iter().cloned());
         if !self.functions.is_empty() {
-            model.functions.extend(self.functions.iter().cloned());
+            let key = |function: &FunctionProto| (function.domain.clone(), function.name.clone());
+            let known: HashSet<_> = model.functions.iter().map(key).collect();
+            let new = self.functions.iter().filter(|function| !known.contains(&key(function)));
+            model.functions.extend(new.cloned());
             let imported = model.opset_import.iter().any(|set| set.domain() == DOMAIN);
             if !imported {
                 model.opset_import.push(operator_set(DOMAIN, 1));
@@ -70,7 +73,7 @@ pub fn backward(
     }
     check_loss(facts, loss)?;
     let paths = Paths::find(graph, facts, loss, wanted)?;
-    let emitter = Emitter::new(opset, value_names(graph));
+    let emitter = Emitter::new("gradient/", opset, value_names(graph));
     let constants: Constants = graph
         .initializer
         .iter()
@@ -239,6 +242,9 @@ fn walk<'n>(
 
 fn input_gradients<'g>(call: &Call<'g, '_>) -> Vec<Option<Expr<'g>>> {
     match rules::derivative(call.node, call.opset()) {
+        Derivative::Elementwise(rule) => {
+            vec![Some(rule(call.gradient(), call.input(0), call.output(0)))]
+        }
         Derivative::Exact(rule) => rule(call),
         Derivative::Broadcast(rule) => {
             let undo = |(index, part): (usize, Option<Expr<'g>>)| {

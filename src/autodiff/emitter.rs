@@ -18,6 +18,8 @@ pub const DOMAIN: &str = "onnxd";
 #[derive(Debug)]
 pub struct Emitter {
     opset: i64,
+    /// What names begin with.
+    prefix: &'static str,
     state: RefCell<State>,
 }
 
@@ -36,7 +38,7 @@ struct State {
 }
 
 /// All that was written.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Written {
     pub nodes: Vec<NodeProto>,
     pub initializers: Vec<TensorProto>,
@@ -44,9 +46,10 @@ pub struct Written {
 }
 
 impl Emitter {
-    /// Writes in ONNX's operators of that version, under names that are none of these.
-    pub fn new(opset: i64, names: HashSet<String>) -> Emitter {
-        Emitter { opset, state: RefCell::new(State { names, ..State::default() }) }
+    /// Writes in ONNX's operators of that version, under names that begin so and are none of
+    /// these.
+    pub fn new(prefix: &'static str, opset: i64, names: HashSet<String>) -> Emitter {
+        Emitter { opset, prefix, state: RefCell::new(State { names, ..State::default() }) }
     }
 
     /// The version of ONNX's own operators.
@@ -79,7 +82,6 @@ impl Emitter {
         self.call_in("", operator, inputs, attributes, types)
     }
 
-    #[allow(dead_code)]
     /// Calls a function of our domain and brings it along.
     pub fn call_function<'g>(
         &'g self,
@@ -115,7 +117,7 @@ impl Emitter {
         if !domain.is_empty() {
             node = node.domain(domain);
         }
-        let base = state.fresh(operator);
+        let base = state.fresh(self.prefix, operator);
         node = node.name(&base);
         let mut indices = Vec::with_capacity(types.len());
         for (position, &data_type) in types.iter().enumerate() {
@@ -137,7 +139,7 @@ impl Emitter {
         if let Some(indices) = state.made.get(&key) {
             return Expr::new(self, indices[0]);
         }
-        let name = state.fresh("Constant");
+        let name = state.fresh(self.prefix, "Constant");
         let index = state.index_of(&name, tensor.data_type());
         state.initializers.push(tensor_proto(&name, tensor));
         state.made.insert(key, vec![index]);
@@ -181,11 +183,11 @@ impl State {
     }
 
     /// A name that no value has.
-    fn fresh(&mut self, operator: &str) -> String {
+    fn fresh(&mut self, prefix: &str, operator: &str) -> String {
         let count = self.counts.entry(operator.to_owned()).or_default();
         loop {
             *count += 1;
-            let name = format!("gradient/{operator}.{count}");
+            let name = format!("{prefix}{operator}.{count}");
             if self.names.insert(name.clone()) {
                 return name;
             }
@@ -222,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_same_call_is_made_once() {
-        let emitter = Emitter::new(17, HashSet::from(["gradient/Mul.1".to_owned()]));
+        let emitter = Emitter::new("gradient/", 17, HashSet::from(["gradient/Mul.1".to_owned()]));
         let x = emitter.value("x", DataType::Float32);
         let y = emitter.value("y", DataType::Float32);
         let first = x * y + x * y + 1.0;
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn numbers_take_the_type_of_what_they_meet() {
-        let emitter = Emitter::new(17, HashSet::new());
+        let emitter = Emitter::new("gradient/", 17, HashSet::new());
         let x = emitter.value("x", DataType::Float64);
         assert_eq!((2.0 * x).data_type(), DataType::Float64);
         let written = emitter.into_written();

@@ -247,6 +247,13 @@ impl<'g> Expr<'g> {
         self.call_typed("Where", &[value.number(0.0), value], vec![], value.data_type())
     }
 
+    /// The value where this condition holds, elsewhere zero: a product, several times as fast as
+    /// `Where` on ONNX Runtime. What is infinite elsewhere becomes NaN; [`select`](Self::select)
+    /// leaves it out.
+    pub fn gate(self, value: Expr<'g>) -> Expr<'g> {
+        self.cast(value.data_type()) * value
+    }
+
     /// The shape at run time. See [`Call`](super::call::Call) for shapes that are known.
     pub fn shape(self) -> Expr<'g> {
         self.call_typed("Shape", &[], vec![], DataType::Int64)

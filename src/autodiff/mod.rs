@@ -3,9 +3,9 @@
 //!
 //! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
 //! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and
-//! `emitter` (where the nodes go; equal ones once), `functions` (what rules call of our own domain),
-//! `size` and `axis_map` (places along an axis), `unbroadcast`, `facts` (what is known of every
-//! value) and `error`.
+//! `emitter` (where the nodes go; equal ones once), `functions` (what we have kernels for, in
+//! ONNX's own operators), `size` and `axis_map` (places along an axis), `unbroadcast`, `facts`
+//! (what is known of every value) and `error`.
 
 mod axis_map;
 mod backward;
@@ -17,11 +17,13 @@ mod error;
 mod expr;
 #[allow(dead_code)]
 mod facts;
-mod functions;
+pub mod functions;
 pub mod rules;
 mod size;
 mod unbroadcast;
 
-pub use backward::{Gradient, backward};
+pub use backward::{Gradient, MIN_OPSET, backward};
+pub use emitter::{DOMAIN, Emitter, Written};
 pub use error::{AutodiffError, Obstacle};
+pub use expr::{Expr, Operand};
 pub use facts::{Fact, Facts};

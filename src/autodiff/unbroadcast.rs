@@ -24,7 +24,7 @@ mod tests {
     use crate::tensor::DataType;
 
     fn nodes(from: &[Dimension], to: &[Dimension]) -> Vec<String> {
-        let emitter = Emitter::new(17, HashSet::new());
+        let emitter = Emitter::new("", 17, HashSet::new());
         unbroadcast(emitter.value("g", DataType::Float32), from, to);
         let written = emitter.into_written();
         written.nodes.iter().map(|node| node.op_type().to_owned()).collect()

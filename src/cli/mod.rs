@@ -8,19 +8,23 @@
 //! ends the process with exit code 2, as clap does by itself.
 
 mod generate;
+mod new;
 mod serving;
 mod tools;
+mod training;
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
 pub use generate::{completions, manual_pages};
+pub use new::{NewCnnArguments, NewCommand, NewMlpArguments, NewOptions, NewTransformerArguments};
 pub use serving::{CheckArguments, ServeArguments, ServingOptions};
 pub use tools::{
     BenchArguments, CompletionsArguments, InspectArguments, InstallArguments, ManArguments,
     ModelsArguments, RuntimeCommand, Shell, ShowArguments,
 };
+pub use training::{FinetuneArguments, FinetuneOptions, GradientArguments};
 
 /// onnxd serves ONNX models over HTTP: dynamic batches on an inference engine, the Open Inference
 /// Protocol in front, Prometheus metrics beside.
@@ -36,6 +40,11 @@ pub struct Arguments {
 pub enum Command {
     Serve(ServeArguments),
     Check(CheckArguments),
+    /// Boxed: it has many options.
+    Finetune(Box<FinetuneArguments>),
+    Gradient(GradientArguments),
+    #[command(subcommand)]
+    New(NewCommand),
     Inspect(InspectArguments),
     Models(ModelsArguments),
     Bench(BenchArguments),

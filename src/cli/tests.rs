@@ -87,7 +87,7 @@ fn long_options_are_whole_words_and_alone() {
             assert!(option.get_short().is_none(), "{option}");
             let long = option.get_long().expect("a long option");
             let is_lower = |word: &str| word.chars().all(|c| c.is_ascii_lowercase());
-            let sound = |word: &str| word.len() >= 3 && is_lower(word);
+            let sound = |word: &str| (word.len() >= 3 || word == "no") && is_lower(word);
             assert!(long.split('-').all(sound), "{long}");
             assert!(option.get_help().is_some(), "{long}");
         }
@@ -117,6 +117,10 @@ fn wrong_words_are_told_apart_and_end_with_2() {
         ("bench", "<MODEL>"),
         ("bench m --seconds 0", "expected a number of seconds from 0.05 to 3600, got \"0\""),
         ("bench m --seconds NaN", "expected a number of seconds"),
+        ("new", "transformer"),
+        ("new mlp m.onnx --outputs 2", "--inputs <COUNT>"),
+        ("new mlp m.onnx --inputs 4 --outputs 2 --activation swish", "unknown activation"),
+        ("new cnn m.onnx --inputs 3 --outputs 2", "expected CHANNELS,HEIGHT,WIDTH"),
         ("bench m --connections 0", "0 is not in 1..=4000"),
     ];
     for (line, expected) in table {
@@ -153,6 +157,12 @@ fn every_subcommand_has_a_manual_page() {
         "onnxd.1",
         "onnxd-serve.1",
         "onnxd-check.1",
+        "onnxd-finetune.1",
+        "onnxd-gradient.1",
+        "onnxd-new.1",
+        "onnxd-new-mlp.1",
+        "onnxd-new-cnn.1",
+        "onnxd-new-transformer.1",
         "onnxd-inspect.1",
         "onnxd-models.1",
         "onnxd-bench.1",

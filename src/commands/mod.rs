@@ -5,10 +5,14 @@
 
 pub mod bench;
 mod check;
+mod finetune;
 mod generate;
+mod gradient;
 mod inspect;
 pub mod models;
+mod new;
 mod output;
+mod resolve;
 pub mod runtime;
 mod serve;
 
@@ -36,6 +40,9 @@ pub enum Ending {
 pub fn run(command: Command) -> Result<Ending> {
     match command {
         Command::Check(arguments) => check::check(arguments),
+        Command::Finetune(arguments) => finetune::finetune(*arguments),
+        Command::Gradient(arguments) => gradient::gradient(arguments),
+        Command::New(command) => new::new(command),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Models(arguments) => {
             models::models(&arguments.repository, arguments.json).map(|()| Ending::Done)

@@ -42,6 +42,7 @@ pub fn standard_model_settings() -> ModelSettings {
         session: SessionSettings {
             device: DeviceChoice::Auto,
             threads: 1,
+            kernels: false,
             cuda: CudaSettings::default(),
             tensorrt: TensorRtSettings::default(),
         },

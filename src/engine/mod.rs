@@ -3,8 +3,9 @@
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
 //! `signature` (what it says of itself), `error`, `choose`, `warm_up` and `golden` (runs before a
-//! session is used), and the engines: `onnxruntime` (a library loaded at run time), `tract` (pure
-//! Rust, always there), `scripted` (obeys a script, for tests).
+//! session is used), `operators` (native operators, which engines share), and the engines:
+//! `onnxruntime` (a library loaded at run time), `tract` (pure Rust, always there), `scripted`
+//! (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;
@@ -14,6 +15,8 @@ mod error;
 mod golden;
 #[cfg(feature = "daemon")]
 pub mod onnxruntime;
+#[cfg(feature = "daemon")]
+mod operators;
 #[cfg(test)]
 mod real_models;
 pub mod scripted;

@@ -111,16 +111,21 @@ pub struct SessionSettings {
     pub device: DeviceChoice,
     /// Threads that one run may use on the CPU; at least 1.
     pub threads: usize,
+    /// Run native kernels in place of the bodies of functions of the domain `onnxd`. Whoever sets
+    /// it vouches that the floats in their calls have 32 bits: a call that a kernel does not fit
+    /// is refused, and never falls back to its body.
+    pub kernels: bool,
     pub cuda: CudaSettings,
     pub tensorrt: TensorRtSettings,
 }
 
 impl SessionSettings {
-    /// One CPU thread, no accelerator: what tests and tools start from.
+    /// One CPU thread, no kernels, no accelerator: what tests and tools start from.
     pub fn cpu() -> SessionSettings {
         SessionSettings {
             device: DeviceChoice::Named(Device::Cpu),
             threads: 1,
+            kernels: false,
             cuda: CudaSettings::default(),
             tensorrt: TensorRtSettings::default(),
         }

@@ -152,18 +152,6 @@ impl Node {
         self
     }
 
-    /// Sets an attribute to one of that type that the call of the function around it is given.
-    pub fn reference(mut self, name: &str, given: &str, kind: AttributeType) -> Node {
-        let mut proto = AttributeProto {
-            name: Some(name.to_owned()),
-            ref_attr_name: Some(given.to_owned()),
-            ..AttributeProto::default()
-        };
-        proto.set_type(kind);
-        self.proto.attribute.push(proto);
-        self
-    }
-
     /// The message, for bodies of functions.
     pub fn into_proto(self) -> NodeProto {
         self.proto
@@ -181,6 +169,8 @@ pub enum AttributeValue {
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Strings(Vec<String>),
+    /// In a function's body: whatever the call says for this attribute of the function.
+    Reference(String, AttributeType),
 }
 
 macro_rules! attribute_value_from {
@@ -245,6 +235,10 @@ pub fn attribute(name: &str, value: AttributeValue) -> AttributeProto {
         AttributeValue::Strings(values) => {
             proto.strings = values.into_iter().map(Bytes::from).collect();
             AttributeType::Strings
+        }
+        AttributeValue::Reference(outer, kind) => {
+            proto.ref_attr_name = Some(outer);
+            kind
         }
     };
     proto.set_type(kind);
@@ -314,12 +308,25 @@ mod tests {
             .attribute("g", GraphProto::default())
             .attribute("floats", &[0.5f32][..])
             .attribute("ints", [1, 2])
-            .attribute("strings", vec!["a".to_owned()]);
+            .attribute("strings", vec!["a".to_owned()])
+            .attribute(
+                "reference",
+                AttributeValue::Reference("outer".to_owned(), AttributeType::Int),
+            );
         let types: Vec<AttributeType> =
             node.into_proto().attribute.iter().map(AttributeProto::r#type).collect();
         use AttributeType as T;
-        let expected =
-            [T::Float, T::Int, T::String, T::Tensor, T::Graph, T::Floats, T::Ints, T::Strings];
+        let expected = [
+            T::Float,
+            T::Int,
+            T::String,
+            T::Tensor,
+            T::Graph,
+            T::Floats,
+            T::Ints,
+            T::Strings,
+            T::Int,
+        ];
         assert_eq!(types, expected);
     }
 }

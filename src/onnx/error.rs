@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::graph::{node_label, operator_label};
+use super::proto::NodeProto;
+
 /// Failure to read, understand or write a model file.
 ///
 /// What concerns the file as a whole names the file. What concerns something within (a tensor, an
@@ -37,4 +40,21 @@ pub enum OnnxError {
     TensorInvalid { name: String, reason: String },
     #[error("tensor {name:?}: external data {location:?}: {reason}")]
     ExternalData { name: String, location: String, reason: String },
+    #[error("operators of version {version}; those from {oldest} to {newest} are known")]
+    OperatorsUnknown { version: i64, oldest: i64, newest: i64 },
+    /// A node that cannot be brought into the form that is worked with.
+    #[error("node {node:?} ({operator}): {reason}")]
+    NodeUnsupported { node: String, operator: String, reason: String },
+    #[error("the model has no weight {name:?}")]
+    WeightUnknown { name: String },
+}
+
+impl OnnxError {
+    pub(super) fn node(node: &NodeProto, reason: impl Into<String>) -> OnnxError {
+        OnnxError::NodeUnsupported {
+            node: node_label(node).to_owned(),
+            operator: operator_label(node),
+            reason: reason.into(),
+        }
+    }
 }

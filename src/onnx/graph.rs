@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::slice;
 
 use super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, SparseTensorProto,
+    TensorProto,
 };
 
 /// The nodes of a graph in the file's order, each followed by those of its subgraphs.
@@ -86,6 +87,7 @@ pub fn free_names(node: &NodeProto) -> Vec<&str> {
     for graph in subgraphs(node) {
         let mut known: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
         known.extend(graph.initializer.iter().map(TensorProto::name));
+        known.extend(sparse_initializers(graph).map(TensorProto::name));
         for node in &graph.node {
             let own = node.input.iter().map(String::as_str).filter(|name| !name.is_empty());
             let names = own.chain(free_names(node));
@@ -98,10 +100,27 @@ pub fn free_names(node: &NodeProto) -> Vec<&str> {
     free
 }
 
-fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+pub(super) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute
         .iter()
         .flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
+}
+
+pub(super) fn subgraphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
+    node.attribute
+        .iter_mut()
+        .flat_map(|attribute| attribute.g.as_deref_mut().into_iter().chain(&mut attribute.graphs))
+}
+
+/// Initializers of which only some elements are stored: the tensors that carry their names.
+pub(super) fn sparse_initializers(graph: &GraphProto) -> impl Iterator<Item = &TensorProto> {
+    graph.sparse_initializer.iter().filter_map(|sparse| sparse.values.as_ref())
+}
+
+/// The version of ONNX's own operators among those that are imported.
+pub fn operators_version(imports: &[OperatorSetIdProto]) -> Option<i64> {
+    let own = imports.iter().find(|set| canonical_domain(set.domain()).is_empty());
+    own.map(OperatorSetIdProto::version)
 }
 
 /// Every name that stands for a value of the graph or its subgraphs, or for one of their nodes.
@@ -114,7 +133,8 @@ pub fn value_names(graph: &GraphProto) -> HashSet<String> {
 fn collect_names(graph: &GraphProto, names: &mut HashSet<String>) {
     let values = graph.input.iter().chain(&graph.output).map(|value| value.name());
     names.extend(values.map(str::to_owned));
-    names.extend(graph.initializer.iter().map(|tensor| tensor.name().to_owned()));
+    let initializers = graph.initializer.iter().chain(sparse_initializers(graph));
+    names.extend(initializers.map(|tensor| tensor.name().to_owned()));
     for node in &graph.node {
         names.extend(node.output.iter().cloned());
         names.insert(node.name().to_owned());

@@ -8,13 +8,14 @@ use prost::Message;
 
 use super::build::{GraphBuilder, Node};
 use super::external::ExternalFiles;
+use super::normalize::normalize;
 use super::proto::{
     AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, StringStringEntryProto,
     TensorProto,
 };
 use super::samples::mlp;
-use super::{OnnxError, check, facts, graph, read, read_bytes, weights, write};
-use crate::tensor::DataType;
+use super::{OnnxError, assign, check, facts, graph, prune, read, read_bytes, weights, write};
+use crate::tensor::{DataType, Tensor};
 
 /// Models that Python's `onnx` wrote (`scripts/make_model_corpus.py`); between them they set every
 /// field of every message of the format.
@@ -37,6 +38,15 @@ fn ask_everything(model: &mut ModelProto) {
         Ok(())
     };
     graph::visit_tensors_mut(model, visit).expect("visit never fails");
+    let mut changed = model.clone();
+    if normalize(&mut changed).is_ok() {
+        prune::drop_unused(&mut changed);
+        let _ = check::check(&changed);
+    }
+    let names = assign::weight_names(model).into_iter().map(str::to_owned);
+    let nothing = Tensor::from_f32(&[0], &[]).expect("no values");
+    let weights = names.map(|name| (name, nothing.clone())).collect();
+    let _ = assign::assign(&mut model.clone(), &weights);
 }
 
 #[test]

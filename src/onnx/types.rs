@@ -9,6 +9,14 @@ use crate::tensor::DataType;
 /// By the value's name. What is made by operators that are not known here, or is no tensor, is
 /// missing unless the file declares its type.
 pub fn value_types(graph: &GraphProto) -> HashMap<&str, DataType> {
+    value_types_within(graph, &|_| None)
+}
+
+/// As [`value_types`], of a subgraph that sees values from outside it, of types that `outer` knows.
+pub(super) fn value_types_within<'a>(
+    graph: &'a GraphProto,
+    outer: &dyn Fn(&str) -> Option<DataType>,
+) -> HashMap<&'a str, DataType> {
     let mut types: HashMap<&str, DataType> = HashMap::new();
     let declared = graph.input.iter().chain(&graph.value_info).chain(&graph.output);
     types.extend(declared.filter_map(|value| Some((value.name(), declared_type(value)?))));
@@ -18,7 +26,8 @@ pub fn value_types(graph: &GraphProto) -> HashMap<&str, DataType> {
     );
     for node in &graph.node {
         for (position, name) in node.output.iter().enumerate() {
-            if let Some(data_type) = output_type(node, position, &types) {
+            let known = |name: &str| types.get(name).copied().or_else(|| outer(name));
+            if let Some(data_type) = output_type(node, position, &known) {
                 types.entry(name).or_insert(data_type);
             }
         }
@@ -40,9 +49,9 @@ fn declared_type(value: &ValueInfoProto) -> Option<DataType> {
 fn output_type(
     node: &NodeProto,
     position: usize,
-    types: &HashMap<&str, DataType>,
+    known: &dyn Fn(&str) -> Option<DataType>,
 ) -> Option<DataType> {
-    let input = |index: usize| types.get(node.input.get(index)?.as_str()).copied();
+    let input = |index: usize| known(node.input.get(index)?);
     let own = canonical_domain(node.domain()).is_empty();
     match node.op_type() {
         _ if !own => input(0),

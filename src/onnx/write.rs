@@ -18,11 +18,20 @@ use super::read::MAX_MODEL_BYTES;
 /// The model has 2 GiB or more (see [`save_external`](super::external::save_external)), or the
 /// file system refuses.
 pub fn write(path: &Path, model: &ModelProto) -> Result<(), OnnxError> {
+    let bytes = encode(path, model)?;
+    replace_file(path, |file| file.write_all(&bytes))
+}
+
+/// The bytes of a model file; `path` is only for messages.
+///
+/// # Errors
+/// The model has 2 GiB or more.
+pub fn encode(path: &Path, model: &ModelProto) -> Result<Vec<u8>, OnnxError> {
     let size = model.encoded_len() as u64;
     if size > MAX_MODEL_BYTES {
         return Err(OnnxError::TooLarge { path: path.to_owned(), size, limit: MAX_MODEL_BYTES });
     }
-    replace_file(path, |file| file.write_all(&model.encode_to_vec()))
+    Ok(model.encode_to_vec())
 }
 
 /// Puts a file in place in one step, with what `fill` writes.

@@ -3,11 +3,11 @@
 use onnxd::autodiff::Gradient;
 use onnxd::engine::{Engine, SessionSettings};
 use onnxd::onnx::build::{GraphBuilder, Node, value_info};
+use onnxd::onnx::element_type_of;
 use onnxd::onnx::proto::ModelProto;
 use onnxd::tensor::{DataType, Tensor};
 use onnxd::train::open;
 
-use crate::case::Case;
 use crate::numbers::floats;
 
 /// Whether it is differentiated.
@@ -15,22 +15,32 @@ pub fn is_float(tensor: &Tensor) -> bool {
     matches!(tensor.data_type(), DataType::Float32 | DataType::Float64)
 }
 
-/// The loss: the sum of all outputs' elements, each times a number of its own.
+/// The loss: the sum of all outputs' elements, each times its weight; `weights` has those of one
+/// output, for its place and its number of elements.
 pub fn with_loss(
     mut model: ModelProto,
     outputs: &[String],
     engine: &dyn Engine,
     given: &[Tensor],
     data_type: DataType,
+    weights: fn(usize, usize) -> Vec<f64>,
 ) -> ModelProto {
     let results = run(engine, &model, given).unwrap_or_else(|error| panic!("{error}"));
     let mut builder = GraphBuilder::new("loss");
     let mut parts = Vec::new();
     for (index, (name, result)) in outputs.iter().zip(&results).enumerate() {
-        let weights = Case::weights(index, result.element_count());
-        let weights = floats(data_type, result.shape(), &weights);
-        let weights = builder.initializer(&format!("loss/weights{index}"), &weights);
-        let product = Node::new("Mul", &[name, &weights])
+        let elements = weights(index, result.element_count());
+        let elements = floats(data_type, result.shape(), &elements);
+        let factors = builder.initializer(&format!("loss/weights{index}"), &elements);
+        let mut name = name.clone();
+        if result.data_type() != data_type {
+            let number = Node::new("Cast", &[&name])
+                .attribute("to", i64::from(element_type_of(data_type)))
+                .name(&format!("loss/number{index}"))
+                .output(&format!("loss/number{index}"));
+            name = builder.node(number);
+        }
+        let product = Node::new("Mul", &[&name, &factors])
             .name(&format!("loss/product{index}"))
             .output(&format!("loss/product{index}"));
         let product = builder.node(product);

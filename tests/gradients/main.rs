@@ -5,9 +5,13 @@
 #[allow(dead_code)]
 mod case;
 mod engines;
+mod fidelity;
 mod graph;
+mod kernels;
 #[allow(dead_code)]
 mod numbers;
+/// Graphs of every exporter compute, once they are ready to be differentiated, what they did.
+mod preparation;
 mod rules;
 /// Only the libraries that tests fetch.
 #[allow(dead_code)]

@@ -36,6 +36,7 @@ fn from_bytes(data_type: DataType, shape: &[usize], bytes: &[u8]) -> Tensor {
     Tensor::numbers(data_type, Shape::from_slice(shape), buffer.into_bytes()).expect("values fit")
 }
 
+/// The numbers of a tensor of any of these types.
 pub fn values(tensor: &Tensor) -> Vec<f64> {
     let bytes = tensor.bytes().expect("numbers");
     match tensor.data_type() {
@@ -44,7 +45,12 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
             .map(|chunk| f64::from_le_bytes(chunk.try_into().expect("eight bytes")))
             .collect(),
         DataType::Float32 => tensor.to_f32().expect("32-bit").into_iter().map(f64::from).collect(),
-        other => panic!("not floats: {other}"),
+        DataType::Bool => bytes.iter().map(|&byte| f64::from(byte)).collect(),
+        DataType::Int64 => bytes
+            .chunks_exact(8)
+            .map(|chunk| i64::from_le_bytes(chunk.try_into().expect("eight bytes")) as f64)
+            .collect(),
+        other => panic!("no numbers of {other}"),
     }
 }
 

@@ -1,45 +1,25 @@
-//! `EmbeddingGradient(dy, indices; rows) → dtable`: the gradient of looking up rows of a table.
-//! Rows that are looked up several times get the sum, in the order of their indices; negative
-//! indices count from the end.
+//! The gradient of looking up rows of a table.
 
-use super::{Body, Signature};
-use crate::onnx::build::Node;
+use super::{Signature, function, int_attribute};
+use crate::autodiff::expr::Expr;
 use crate::onnx::proto::FunctionProto;
+use crate::tensor::DataType;
 
-/// INT64, as ONNX numbers types.
-const INT64: i64 = 7;
-
+/// `EmbeddingGradient(dy, indices; rows) → dtable`. Rows that are looked up several times get the
+/// sum, in the order of their indices; negative indices count from the end.
 pub fn embedding_gradient(opset: i64) -> FunctionProto {
-    let mut body = Body::new();
-    let rows = body.reference("rows");
-    let zero = body.constant("value_int", 0);
-    let indices = body.node(Node::new("Cast", &["indices"]).attribute("to", INT64));
-    let negative = body.call("Less", &[&indices, &zero]);
-    let from_end = body.call("Add", &[&indices, &rows]);
-    let indices = body.call("Where", &[&negative, &from_end, &indices]);
-    let last = body.constant("value_ints", [-1]);
-    let places = body.call("Unsqueeze", &[&indices, &last]);
-    // The table's shape: its rows, then what `dy` has behind the axes of the indices.
-    let shape = body.call("Shape", &["dy"]);
-    let indices_shape = body.call("Shape", &["indices"]);
-    let indices_rank = body.call("Shape", &[&indices_shape]);
-    let all = body.constant("value_ints", [i64::MAX]);
-    let row_shape = body.call("Slice", &[&shape, &indices_rank, &all]);
-    let first = body.constant("value_ints", [0]);
-    let rows = body.call("Unsqueeze", &[&rows, &first]);
-    let shape = body.node(Node::new("Concat", &[&rows, &row_shape]).attribute("axis", 0i64));
-    let nothing = body.constant("value_float", 0.0f32);
-    let nothing = body.call("CastLike", &[&nothing, "dy"]);
-    let zeros = body.call("Expand", &[&nothing, &shape]);
-    let add = Node::new("ScatterND", &[&zeros, &places, "dy"]).attribute("reduction", "add");
-    body.node(add.output("dtable"));
-    body.into_function(
-        opset,
-        &Signature {
-            name: "EmbeddingGradient",
-            inputs: &["dy", "indices"],
-            outputs: &["dtable"],
-            attributes: &["rows"],
-        },
-    )
+    let (inputs, outputs) = (["dy", "indices"], ["dtable"]);
+    let name = "EmbeddingGradient";
+    let signature = Signature { name, inputs, outputs, attributes: &["rows"] };
+    function(opset, &signature, |emitter, [dy, indices]| {
+        let rows = int_attribute(emitter, "rows");
+        let rank = indices.shape().shape();
+        let indices = indices.cast(DataType::Int64);
+        let from_end = indices + rows.squeeze(&[0]);
+        let places = indices.less(0.0).select(from_end, indices).unsqueeze(&[-1]);
+        // The table's shape: its rows, then what `dy` has behind the axes of the indices.
+        let row_shape = dy.shape().slice(rank, emitter.ints(&[i64::MAX]), &[0], &[1]);
+        let zeros = dy.number(0.0).expand(Expr::concat(&[rows, row_shape], 0));
+        [zeros.call_with("ScatterND", &[places, dy], vec![("reduction", "add".into())])]
+    })
 }

@@ -5,7 +5,7 @@ use super::{Entry, Gradients, exact};
 use crate::autodiff::axis_map::AxisMap;
 use crate::autodiff::call::Call;
 use crate::autodiff::expr::Expr;
-use crate::autodiff::functions::embedding_gradient;
+use crate::autodiff::functions::embedding::embedding_gradient;
 use crate::autodiff::size::Size;
 use crate::onnx::build::AttributeValue;
 use crate::tensor::DataType;

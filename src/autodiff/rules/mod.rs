@@ -4,25 +4,37 @@
 //! `[g * b, g * a]`. Each family has its file, whose `RULES` list its operators; a rule that is
 //! longer than a line is a function below them.
 //!
-//! Four kinds: [`exact`] (the rule's answers have the shapes of the inputs), [`broadcast`] (they
-//! have the output's shape, and the driver sums over what was repeated), [`zero`] (nothing passes:
-//! the answer is no number, or constant almost everywhere) and [`unsupported`] (there is a
-//! derivative, but not here, and why).
+//! Five kinds: [`elementwise`] (one input, one output, element by element), [`exact`] (the rule's
+//! answers have the shapes of the inputs), [`broadcast`] (they have the output's shape, and the
+//! driver sums over what was repeated), [`zero`] (nothing passes: the answer is no number, or
+//! constant almost everywhere) and [`unsupported`] (there is a derivative, but not here, and why).
 
+mod activation;
 mod arithmetic;
 mod constant;
+mod convolution;
+mod einsum;
+mod elementary;
 mod indexing;
+mod loss;
+mod matrix;
+mod normalization;
 mod passing;
+mod pooling;
 mod reduction;
 mod resize;
 mod scattering;
+mod selection;
 mod shape;
 mod slicing;
+mod softmax;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::call::Call;
+use super::emitter::DOMAIN;
 use super::expr::Expr;
 use crate::onnx::graph::canonical_domain;
 use crate::onnx::proto::NodeProto;
@@ -33,9 +45,13 @@ pub(super) type Gradients<'g> = Vec<Option<Expr<'g>>>;
 /// From the gradients at a node's outputs to those at its inputs.
 pub(super) type Rule = for<'g, 'n> fn(&Call<'g, 'n>) -> Gradients<'g>;
 
+/// From the gradient, the input and the output, each of the same shape.
+pub(super) type ElementwiseRule = for<'g> fn(Expr<'g>, Expr<'g>, Expr<'g>) -> Expr<'g>;
+
 /// What is known of an operator's derivative.
 #[derive(Clone, Copy)]
 pub(super) enum Derivative {
+    Elementwise(ElementwiseRule),
     Exact(Rule),
     Broadcast(Rule),
     Zero,
@@ -45,6 +61,7 @@ pub(super) enum Derivative {
 
 /// A line of the table. One operator may have several, for different versions.
 pub(super) struct Entry {
+    /// Behind the domain where that is ours: `onnxd.Conv`.
     operator: &'static str,
     /// The operator sets it is for, both included.
     opsets: (i64, i64),
@@ -92,6 +109,11 @@ impl Entry {
     }
 }
 
+/// A function of one number; the rule is given the gradient, the input and the output.
+const fn elementwise(operator: &'static str, rule: ElementwiseRule) -> Entry {
+    Entry::new(operator, Derivative::Elementwise(rule))
+}
+
 /// The rule answers in the shapes of the inputs.
 const fn exact(operator: &'static str, rule: Rule) -> Entry {
     Entry::new(operator, Derivative::Exact(rule))
@@ -114,15 +136,25 @@ const fn unsupported(operator: &'static str, reason: &'static str) -> Entry {
 
 /// All families.
 const FAMILIES: &[&[Entry]] = &[
+    activation::RULES,
     arithmetic::RULES,
     constant::RULES,
+    convolution::RULES,
+    einsum::RULES,
     indexing::RULES,
+    matrix::RULES,
+    normalization::RULES,
+    elementary::RULES,
+    loss::RULES,
     passing::RULES,
+    pooling::RULES,
     reduction::RULES,
     resize::RULES,
     scattering::RULES,
+    selection::RULES,
     shape::RULES,
     slicing::RULES,
+    softmax::RULES,
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
@@ -135,9 +167,6 @@ static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::n
 
 /// What is known of a node's derivative, in these operators.
 pub(super) fn derivative(node: &NodeProto, opset: i64) -> Derivative {
-    if !canonical_domain(node.domain()).is_empty() {
-        return Derivative::Unknown;
-    }
     let Some(entry) = entry(node, opset) else { return Derivative::Unknown };
     match entry.condition.and_then(|condition| condition(node)) {
         Some(reason) => Derivative::Unsupported(reason),
@@ -151,7 +180,11 @@ pub(super) fn objection(call: &Call) -> Option<&'static str> {
 }
 
 fn entry(node: &NodeProto, opset: i64) -> Option<&'static Entry> {
-    let entries = TABLE.get(node.op_type())?;
+    let entries = match canonical_domain(node.domain()) {
+        "" => TABLE.get(node.op_type())?,
+        DOMAIN => TABLE.get(format!("{DOMAIN}.{}", node.op_type()).as_str())?,
+        _ => return None,
+    };
     entries.iter().copied().find(|entry| (entry.opsets.0..=entry.opsets.1).contains(&opset))
 }
 

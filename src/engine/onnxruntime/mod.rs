@@ -1,15 +1,17 @@
 //! ONNX Runtime through a library that is loaded at run time.
 //!
 //! Reading order: `search` (where the library is looked for), `library` (whether it is usable),
-//! `load` (once per process), `session` (a loaded model), `value` (tensors to and from ONNX
-//! Runtime), `captured` and `copier` (CUDA graphs), `signature`, `providers` (CUDA and TensorRT),
-//! `placement` (which provider took which nodes), `errors` (its messages to ours).
+//! `load` (once per process), `operators` (native ones), `session` (a loaded model), `value`
+//! (tensors to and from ONNX Runtime), `captured` and `copier` (CUDA graphs), `signature`,
+//! `providers` (CUDA and TensorRT), `placement` (which provider took which nodes), `errors` (its
+//! messages to ours).
 
 mod captured;
 mod copier;
 mod errors;
 pub mod library;
 mod load;
+mod operators;
 mod placement;
 mod providers;
 pub mod search;
@@ -84,7 +86,7 @@ impl OnnxRuntime {
     }
 
     fn builder(&self, settings: &SessionSettings) -> Result<SessionBuilder, ort::Error> {
-        let builder = OrtSession::builder(&self.loaded.environment)?
+        let mut builder = OrtSession::builder(&self.loaded.environment)?
             // Only what is asked for by name: no provider is to be found "automatically".
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -96,6 +98,9 @@ impl OnnxRuntime {
             .with_config_entry("session.intra_op.allow_spinning", "0")?
             .with_config_entry("session.inter_op.allow_spinning", "0")?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+        if settings.kernels {
+            builder = builder.with_operators(operators::domain(settings.threads.max(1))?)?;
+        }
         Ok(builder)
     }
 }

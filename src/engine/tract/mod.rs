@@ -5,15 +5,16 @@
 //! constant zero is zero whatever the other factor is, and the maximum of nothing but minus
 //! infinities is the lowest finite number.
 //!
-//! Reading order: `model` (from file to parsed graph), `functions`, `constants` and `support`
-//! (what is rewritten or refused on the way), `session` (a loaded model), `plan` (what tract
-//! runs), `branches`, `value` (tensors to tract's and back), `errors`.
+//! Reading order: `model` (from file to parsed graph), `functions`, `constants` and `support` (what
+//! is rewritten or refused on the way), `operators` (native ones), `session` (a loaded model),
+//! `plan` (what tract runs), `branches`, `value` (tensors to tract's and back), `errors`.
 
 mod branches;
 mod constants;
 mod errors;
 mod functions;
 mod model;
+mod operators;
 mod plan;
 mod session;
 #[cfg(test)]
@@ -63,7 +64,8 @@ impl Engine for Tract {
                     .to_owned(),
             });
         }
-        let model = Model::read(&source.path)?;
+        let native_threads = settings.kernels.then_some(settings.threads.max(1));
+        let model = Model::read(&source.path, native_threads)?;
         let placement = Placement {
             engine: NAME,
             engine_version: VERSION.to_owned(),

@@ -6,14 +6,16 @@ use std::path::Path;
 use tract_onnx::data_resolver::MmapDataResolver;
 use tract_onnx::pb::tensor_proto::DataType as OnnxType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as OnnxDimension;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto, type_proto};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, OperatorSetIdProto, TensorProto, ValueInfoProto, type_proto,
+};
 use tract_onnx::prelude::{Arc, Framework, InferenceModel, Tensor as TractTensor};
 use tract_onnx::tensor::load_tensor;
 
 use super::errors::{Complaint, Node, guarded};
 use super::support::Checked;
 use super::value::datum_type_of;
-use super::{constants, functions, support};
+use super::{constants, functions, operators, support};
 use crate::engine::{EngineError, Signature};
 use crate::tensor::{DataType, Dimension, TensorSpec};
 
@@ -33,20 +35,31 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub fn read(path: &Path) -> Result<Model, EngineError> {
+    /// Reads and checks a file. With `native_threads`, calls that there are native operators for
+    /// stay calls, and a run of one may use so many threads.
+    pub fn read(path: &Path, native_threads: Option<usize>) -> Result<Model, EngineError> {
         std::fs::File::open(path).map_err(|error| EngineError::ModelUnreadable {
             path: path.to_owned(),
             reason: error.to_string(),
         })?;
-        let framework = tract_onnx::onnx().with_ignore_output_shapes(true);
+        let mut framework = tract_onnx::onnx().with_ignore_output_shapes(true);
+        if native_threads.is_some() {
+            operators::register(&mut framework);
+        }
         let refused = |complaint: Complaint| complaint.refusal(path);
         let invalid = |reason: String| Complaint { node: None, reason }.refusal(path);
         let mut proto = guarded(|| framework.proto_model_for_path(path)).map_err(refused)?;
         check_format(&proto).map_err(invalid)?;
-        functions::inline(&mut proto).map_err(refused)?;
+        if !proto.functions.is_empty() {
+            proto =
+                functions::inlined(&framework, path, native_threads.is_some()).map_err(refused)?;
+        }
         let ir_version = proto.ir_version;
-        let opset = functions::opset_of(&proto.opset_import).unwrap_or(0);
+        let opset = opset_of(&proto.opset_import).unwrap_or(0);
         let graph = proto.graph.as_mut().expect("`check_format` saw the graph");
+        if let Some(threads) = native_threads {
+            operators::make_native(graph, threads);
+        }
         support::name_nodes(graph);
         let Checked { node_count, operators } =
             support::check(&framework, graph, opset).map_err(refused)?;
@@ -73,6 +86,12 @@ impl Model {
         let graph = order_inputs(parsed.model, &signature).map_err(invalid)?;
         Ok(Model { graph, signature, defaults: defaults?, node_count, operators })
     }
+}
+
+/// Version of the standard operators.
+fn opset_of(imports: &[OperatorSetIdProto]) -> Option<i64> {
+    let standard = imports.iter().find(|import| matches!(&*import.domain, "" | "ai.onnx"));
+    standard.map(|import| import.version)
 }
 
 /// What protobuf admits and ONNX does not.

@@ -12,6 +12,8 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 use tract_onnx::prelude::Framework;
 
 use super::errors::{Complaint, Node, guarded};
+use super::operators::public_name;
+use crate::engine::operators::DOMAIN;
 
 /// Operators of `ai.onnx.ml` that tract has.
 const MACHINE_LEARNING: [&str; 6] = [
@@ -144,7 +146,7 @@ fn find_in<'a>(nodes: impl IntoIterator<Item = &'a NodeProto>, operator: &str) -
 fn full_name(node: &NodeProto) -> String {
     match node.domain.as_str() {
         "" | "ai.onnx" => node.op_type.clone(),
-        domain => format!("{domain}:{}", node.op_type),
+        domain => format!("{domain}:{}", public_name(&node.op_type)),
     }
 }
 
@@ -154,6 +156,8 @@ fn is_known(framework: &Onnx, node: &NodeProto) -> bool {
         "" | "ai.onnx" => !MACHINE_LEARNING.contains(&name) && !NOT_STANDARD.contains(&name),
         "ai.onnx.ml" => MACHINE_LEARNING.contains(&name),
         "com.microsoft" => MICROSOFT.contains(&name),
+        // Registered where native operators are asked for, under names that nothing else has.
+        DOMAIN => name.starts_with(DOMAIN),
         _ => false,
     };
     in_domain && framework.op_register.0.contains_key(name)
@@ -189,6 +193,9 @@ fn distrust(graph: &GraphProto, node: &NodeProto, opset: i64) -> Option<String> 
             .into_iter()
             .find(|name| integer(name).is_some_and(|kind| kind != 0))
             .and_then(ignored),
+        "Einsum" if sums_all(node) => {
+            Some("tract takes the empty right side of its equation for none".to_owned())
+        }
         "GlobalLpPool" => Some("tract divides by the number of elements".to_owned()),
         "GRU" => distrust_recurrence(node, &["Sigmoid", "Tanh"]),
         "LSTM"
@@ -217,6 +224,15 @@ fn distrust(graph: &GraphProto, node: &NodeProto, opset: i64) -> Option<String> 
 
 fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|attribute| attribute.name == name)
+}
+
+/// Whether the equation asks for a single number although some index occurs once.
+fn sums_all(node: &NodeProto) -> bool {
+    let equation = attribute(node, "equation").map(|equation| equation.s.as_slice());
+    let text = String::from_utf8_lossy(equation.unwrap_or_default());
+    let Some((left, right)) = text.split_once("->") else { return false };
+    let once = |letter: char| left.chars().filter(|&other| other == letter).count() == 1;
+    right.trim().is_empty() && left.chars().any(|c| c.is_alphabetic() && once(c))
 }
 
 fn distrust_recurrence(node: &NodeProto, usual: &[&str]) -> Option<String> {
@@ -286,4 +302,24 @@ fn integers(graph: &GraphProto, name: &str) -> Option<Vec<i64>> {
     }
     let chunks = tensor.raw_data.chunks_exact(8);
     Some(chunks.map(|bytes| i64::from_le_bytes(bytes.try_into().expect("eight bytes"))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_over_all_are_told_from_inner_products() {
+        let cases =
+            [("ij->", true), ("i, j -> ", true), ("i,i->", false), ("ij->i", false), ("ij", false)];
+        for (equation, expected) in cases {
+            let attribute = AttributeProto {
+                name: "equation".to_owned(),
+                s: equation.as_bytes().to_vec(),
+                ..AttributeProto::default()
+            };
+            let node = NodeProto { attribute: vec![attribute], ..NodeProto::default() };
+            assert_eq!(sums_all(&node), expected, "{equation}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ fn gather_of_rows() {
     of().given(ints(&[], &[-1])).check();
     of().given(ints(&[0], &[])).check();
     Case::of("Gather").floats(&[4, 2, 3]).given(ints(&[2, 2], &[1, 1, -1, 0])).check();
+    of().opset(21).given(ints(&[3], &[2, -4, 2])).check();
     Case::of("Gather").floats(&[4, 0]).given(ints(&[2], &[1, 1])).check();
 }
 

@@ -54,6 +54,7 @@ fn linear() {
         sizes(of(&[1, 1, 2, 3, 3]), &[1, 1, 4, 2, 5]).check();
     }
     scales(of("linear", &[1, 2, 3]), &[1.0, 1.0, 2.0]).check();
+    scales(of("linear", &[1, 2, 3, 3]), &[1.0, 1.0, 2.0, 2.0]).opset(17).check();
 }
 
 #[test]
