@@ -121,6 +121,18 @@ fn wait_for(path: &Path) {
     }
 }
 
+#[test]
+fn a_loss_that_breaks_says_where_and_leaves_the_last_good_step() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = output(&folder);
+    let wild = ["--optimizer", "sgd", "--learning-rate", "1000", "--schedule", "constant"];
+    let done = run(&path, &wild);
+    assert_eq!(done.status.code(), Some(1), "{}", said(&done));
+    assert!(said(&done).contains("broke first: the loss of step"), "{}", said(&done));
+    assert!(path.join("checkpoints/last.onnx").is_file());
+    assert!(!path.join("model.onnx").exists(), "no model comes of it");
+}
+
 fn refusal(more: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = output(&folder);
