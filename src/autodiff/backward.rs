@@ -169,7 +169,7 @@ impl<'n> Paths<'n> {
         constants: &'n Constants<'n>,
     ) -> Vec<Obstacle> {
         let obstacle = |node: &&'n NodeProto| {
-            let reason = match rules::derivative(node, emitter.opset()) {
+            let reason = match rules::derivative(node) {
                 Derivative::Unknown => "it has no rule",
                 Derivative::Unsupported(reason) => reason,
                 _ => {
@@ -241,7 +241,7 @@ fn walk<'n>(
 }
 
 fn input_gradients<'g>(call: &Call<'g, '_>) -> Vec<Option<Expr<'g>>> {
-    match rules::derivative(call.node, call.opset()) {
+    match rules::derivative(call.node) {
         Derivative::Elementwise(rule) => {
             vec![Some(rule(call.gradient(), call.input(0), call.output(0)))]
         }

@@ -117,10 +117,6 @@ impl<'g, 'n> Call<'g, 'n> {
         sizes(self.input_dimensions(index))
     }
 
-    pub fn output_sizes(&self, index: usize) -> Option<Vec<i64>> {
-        sizes(self.output_dimensions(index))
-    }
-
     /// An input's shape as a vector of 64-bit integers: a constant where it is known.
     pub fn input_shape(&self, index: usize) -> Expr<'g> {
         self.shape_of(&self.node.input[index])
@@ -229,11 +225,6 @@ impl<'g, 'n> Call<'g, 'n> {
 
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
         self.attribute(name).map(|attribute| attribute.ints.clone())
-    }
-
-    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
-        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-        self.attribute(name).map(|attribute| attribute.strings.iter().map(text).collect())
     }
 
     /// An input that is a constant, or `None` where it is left out or computed.

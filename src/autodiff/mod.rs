@@ -9,13 +9,10 @@
 
 mod axis_map;
 mod backward;
-#[allow(dead_code)]
 mod call;
 mod emitter;
 mod error;
-#[allow(dead_code)]
 mod expr;
-#[allow(dead_code)]
 mod facts;
 pub mod functions;
 pub mod rules;

@@ -17,6 +17,7 @@ mod field;
 mod npy;
 mod npz;
 mod samples;
+mod shuffle;
 mod split;
 mod store;
 mod target;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 
 pub use column::ColumnSummary;
 pub use error::DataError;
+pub use shuffle::shuffle;
 pub use split::{Split, SplitSettings, split};
 
 use self::field::Field;

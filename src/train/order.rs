@@ -4,6 +4,8 @@
 //! Samples come in one endless stream, epoch after epoch, each in an order of its own; a step takes
 //! the next ones. No sample is left out because an epoch does not divide into batches.
 
+use crate::data::shuffle;
+
 /// The stream of samples.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -50,31 +52,11 @@ impl Order {
     }
 }
 
-/// Fisher and Yates's shuffle.
+/// The order of one epoch.
 fn shuffled(rows: &[usize], seed: u64, epoch: u64) -> Vec<usize> {
     let mut rows = rows.to_vec();
-    let mut random = SplitMix(seed ^ epoch.wrapping_mul(0xd134_2543_de82_ef95));
-    for last in (1..rows.len()).rev() {
-        rows.swap(last, random.below(last as u64 + 1) as usize);
-    }
+    shuffle(&mut rows, seed ^ epoch.wrapping_mul(0xd134_2543_de82_ef95));
     rows
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers everywhere.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// A number below a bound, by multiplication (Lemire, 2019); the bias is below 2⁻³².
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::autodiff::{Emitter, Expr, Facts, Gradient, Written, backward};
 use crate::engine::Engine;
 use crate::onnx::build::{operator_set, value_info};
 use crate::onnx::graph::{canonical_domain, initializer, value_names};
-use crate::onnx::proto::{GraphProto, ModelProto};
+use crate::onnx::proto::{FunctionProto, GraphProto, ModelProto};
 use crate::onnx::weights::tensor;
 use crate::tensor::{DataType, Dimension, Tensor};
 
@@ -201,7 +201,7 @@ pub fn step_graph(plan: &StepPlan<'_>, prepared: &Prepared) -> Result<StepGraph,
     let graph = model.graph.as_mut().ok_or(TrainError::NoGraph)?;
     let emitter = Emitter::new("update/", opset, value_names(graph));
     let update = Update { plan, facts, emitter: &emitter };
-    let (mut carried, moments) = update.write(graph, &reached)?;
+    let Changes { parameters: mut carried, moments, norm } = update.write(graph, &reached)?;
     for (input, output) in &prepared.running {
         let proto = initializer(graph, input).expect("running statistics are initializers");
         let (input, output) = (input.clone(), output.clone());
@@ -209,10 +209,20 @@ pub fn step_graph(plan: &StepPlan<'_>, prepared: &Prepared) -> Result<StepGraph,
     }
     let weights = carried.len();
     carried.extend(moments);
-    let (functions, has_norm) = finish(graph, emitter.into_written(), &carried, plan, facts);
+    let has_norm = norm.is_some();
+    let functions = finish(graph, emitter.into_written(), &carried, norm.as_deref(), facts);
     let gradient = Gradient { functions, ..Gradient::default() };
     gradient.append_to(&mut model);
     Ok(StepGraph { model, carried, weights, parameters: reached.len(), has_norm })
+}
+
+/// What an update changes.
+struct Changes {
+    parameters: Vec<Carried>,
+    /// First moments, then second ones.
+    moments: Vec<Carried>,
+    /// The gradients' norm, where it is bounded.
+    norm: Option<String>,
 }
 
 /// Writes the update behind a gradient.
@@ -223,12 +233,11 @@ struct Update<'a, 'g> {
 }
 
 impl<'g> Update<'_, 'g> {
-    /// What is carried: parameters, and their first moments, then their second ones.
     fn write(
         &self,
         graph: &GraphProto,
         reached: &[(&String, &String)],
-    ) -> Result<(Vec<Carried>, Vec<Carried>), TrainError> {
+    ) -> Result<Changes, TrainError> {
         let emitter = self.emitter;
         let moments = self.plan.optimizer.moments();
         let mut updated = Vec::new();
@@ -250,7 +259,7 @@ impl<'g> Update<'_, 'g> {
         let data_type = updated[0].value.data_type();
         let rate = emitter.value(RATE, data_type);
         let step = emitter.value(STEP, DataType::Int64);
-        let scale = self.scale(&updated);
+        let (scale, norm) = self.scale(&updated);
         let stepped = write_update(self.plan.optimizer, emitter, (rate, step, scale), &updated);
         let mut carried: Vec<Carried> = Vec::new();
         for (index, (name, _)) in reached.iter().enumerate() {
@@ -267,7 +276,8 @@ impl<'g> Update<'_, 'g> {
                 kept.push(Carried { input: moment_name(name, moment), output, initial });
             }
         }
-        Ok((carried, kept))
+        let norm = norm.map(|norm| norm.name().to_string());
+        Ok(Changes { parameters: carried, moments: kept, norm })
     }
 
     fn clipped(&self, gradient: Expr<'g>) -> Expr<'g> {
@@ -280,11 +290,11 @@ impl<'g> Update<'_, 'g> {
         }
     }
 
-    /// What gradients are multiplied by, so that their norm keeps to its bound; as PyTorch's
-    /// `clip_grad_norm_` computes it.
-    fn scale(&self, updated: &[Updated<'g>]) -> Expr<'g> {
+    /// What gradients are multiplied by, so that their norm keeps to its bound, and the norm; as
+    /// PyTorch's `clip_grad_norm_` computes it.
+    fn scale(&self, updated: &[Updated<'g>]) -> (Expr<'g>, Option<Expr<'g>>) {
         let one = updated[0].value.number(1.0);
-        let Some(bound) = self.plan.clipping.norm else { return one };
+        let Some(bound) = self.plan.clipping.norm else { return (one, None) };
         let squares: Vec<Expr<'_>> = updated
             .iter()
             .map(|parameter| {
@@ -293,8 +303,8 @@ impl<'g> Update<'_, 'g> {
                 (gradient * gradient).sum(&(0..axes).collect::<Vec<_>>(), false)
             })
             .collect();
-        let norm = squares[0].call("Sum", &squares[1..]).sqrt().call("Identity", &[]);
-        (norm.number(bound) / (norm + 1e-6)).call("Min", &[one])
+        let norm = squares[0].call("Sum", &squares[1..]).sqrt();
+        ((norm.number(bound) / (norm + 1e-6)).call("Min", &[one]), Some(norm))
     }
 }
 
@@ -307,14 +317,12 @@ fn finish(
     graph: &mut GraphProto,
     written: Written,
     carried: &[Carried],
-    plan: &StepPlan<'_>,
+    norm: Option<&str>,
     facts: &Facts,
-) -> (Vec<crate::onnx::proto::FunctionProto>, bool) {
+) -> Vec<FunctionProto> {
     let functions = written.functions.clone();
-    let norm = written.nodes.iter().find(|node| node.op_type() == "Identity");
-    let norm = norm.filter(|_| plan.clipping.norm.is_some()).map(|node| node.output[0].clone());
     append(graph, written);
-    if let Some(norm) = &norm {
+    if let Some(norm) = norm {
         rename_output(graph, norm, NORM);
     }
     let names: HashSet<&str> = carried.iter().map(|carried| carried.input.as_str()).collect();
@@ -339,7 +347,7 @@ fn finish(
         graph.input.push(value_info(&carried.input, data_type, Some(&shape)));
         graph.output.push(value_info(&carried.output, data_type, Some(&shape)));
     }
-    (functions, norm.is_some())
+    functions
 }
 
 fn append(graph: &mut GraphProto, written: Written) {

@@ -59,12 +59,10 @@ pub(super) enum Derivative {
     Unknown,
 }
 
-/// A line of the table. One operator may have several, for different versions.
+/// A line of the table. Rules see the operator set in [`Call::opset`].
 pub(super) struct Entry {
     /// Behind the domain where that is ours: `onnxd.Conv`.
     operator: &'static str,
-    /// The operator sets it is for, both included.
-    opsets: (i64, i64),
     derivative: Derivative,
     /// For nodes that only some attributes make differentiable.
     condition: Option<Condition>,
@@ -80,24 +78,9 @@ pub(super) type Objection = for<'g, 'n> fn(&Call<'g, 'n>) -> Option<&'static str
 
 impl Entry {
     const fn new(operator: &'static str, derivative: Derivative) -> Entry {
-        Entry { operator, opsets: (0, i64::MAX), derivative, condition: None, objection: None }
+        Entry { operator, derivative, condition: None, objection: None }
     }
 
-    /// Up to this operator set.
-    #[allow(dead_code)]
-    const fn until(mut self, opset: i64) -> Entry {
-        self.opsets.1 = opset;
-        self
-    }
-
-    /// From this operator set on.
-    #[allow(dead_code)]
-    const fn since(mut self, opset: i64) -> Entry {
-        self.opsets.0 = opset;
-        self
-    }
-
-    #[allow(dead_code)]
     const fn unless(mut self, condition: Condition) -> Entry {
         self.condition = Some(condition);
         self
@@ -129,7 +112,6 @@ const fn zero(operator: &'static str) -> Entry {
     Entry::new(operator, Derivative::Zero)
 }
 
-#[allow(dead_code)]
 const fn unsupported(operator: &'static str, reason: &'static str) -> Entry {
     Entry::new(operator, Derivative::Unsupported(reason))
 }
@@ -157,17 +139,13 @@ const FAMILIES: &[&[Entry]] = &[
     softmax::RULES,
 ];
 
-static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
-    let mut table: HashMap<&str, Vec<&Entry>> = HashMap::new();
-    for entry in FAMILIES.iter().copied().flatten() {
-        table.entry(entry.operator).or_default().push(entry);
-    }
-    table
+static TABLE: LazyLock<HashMap<&'static str, &'static Entry>> = LazyLock::new(|| {
+    FAMILIES.iter().copied().flatten().map(|entry| (entry.operator, entry)).collect()
 });
 
-/// What is known of a node's derivative, in these operators.
-pub(super) fn derivative(node: &NodeProto, opset: i64) -> Derivative {
-    let Some(entry) = entry(node, opset) else { return Derivative::Unknown };
+/// What is known of a node's derivative.
+pub(super) fn derivative(node: &NodeProto) -> Derivative {
+    let Some(entry) = entry(node) else { return Derivative::Unknown };
     match entry.condition.and_then(|condition| condition(node)) {
         Some(reason) => Derivative::Unsupported(reason),
         None => entry.derivative,
@@ -176,16 +154,16 @@ pub(super) fn derivative(node: &NodeProto, opset: i64) -> Derivative {
 
 /// What stands against the derivative of a call whose operator and attributes have one.
 pub(super) fn objection(call: &Call) -> Option<&'static str> {
-    entry(call.node(), call.opset())?.objection.and_then(|objection| objection(call))
+    entry(call.node())?.objection.and_then(|objection| objection(call))
 }
 
-fn entry(node: &NodeProto, opset: i64) -> Option<&'static Entry> {
-    let entries = match canonical_domain(node.domain()) {
+fn entry(node: &NodeProto) -> Option<&'static Entry> {
+    let entry = match canonical_domain(node.domain()) {
         "" => TABLE.get(node.op_type())?,
         DOMAIN => TABLE.get(format!("{DOMAIN}.{}", node.op_type()).as_str())?,
         _ => return None,
     };
-    entries.iter().copied().find(|entry| (entry.opsets.0..=entry.opsets.1).contains(&opset))
+    Some(entry)
 }
 
 /// Every operator in the table, once, in order: for documentation and tests.

@@ -1,7 +1,7 @@
 //! A run's folder: what is in it, and that nothing of another run is.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -42,9 +42,10 @@ impl RunFolder {
             }
             None => RunFolder { path: next(model)? },
         };
-        let checkpoints = folder.path.join(CHECKPOINTS);
-        std::fs::create_dir_all(&checkpoints)
-            .with_context(|| format!("making {}", checkpoints.display()))?;
+        let context = || format!("making {}", folder.path.display());
+        std::fs::create_dir_all(&folder.path).with_context(context)?;
+        // Whoever makes this has the folder: another run may have begun in it meanwhile.
+        std::fs::create_dir(folder.path.join(CHECKPOINTS)).with_context(context)?;
         Ok(folder)
     }
 
@@ -132,8 +133,10 @@ fn next(model: &str) -> Result<PathBuf> {
     let runs = Path::new(RUNS);
     for number in 1..=MOST_RUNS {
         let path = runs.join(format!("{model}-{number}"));
-        if !path.exists() {
-            return Ok(path);
+        match std::fs::create_dir_all(runs).and_then(|()| std::fs::create_dir(&path)) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).context(format!("making {}", path.display())),
         }
     }
     bail!("{RUNS}: has {MOST_RUNS} runs of {model}")
