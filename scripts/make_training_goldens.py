@@ -5,13 +5,14 @@ For each model and optimiser: the losses of 100 steps in 64-bit and in 32-bit fl
 answers of the trained model on the first batch. The 32-bit figures say how far PyTorch itself is
 from the truth; onnxd is held to three times that. Needs torch, onnx, onnxscript and numpy:
 
-    python scripts/make_training_goldens.py
+    python scripts/make_training_goldens.py [NAME…]
 """
 
 import io
 import json
 import math
 import pathlib
+import sys
 
 import numpy as np
 import onnx
@@ -108,11 +109,27 @@ class Encoder(nn.Module):
         return self.head(self.norm(self.layers(x)).mean(1))
 
 
+class Recurrent(nn.Module):
+    """Both directions, two layers, and the other cell behind them."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 8, num_layers=2, bidirectional=True, batch_first=True)
+        self.gru = nn.GRU(16, 8, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        states, _ = self.lstm(x)
+        _, last = self.gru(states)
+        return self.head(last[0])
+
+
 MODELS = {
     "mlp": (Perceptron, (16,), None),
     "cnn": (Convolutions, (3, 8, 8), None),
     "resnet": (Residual, (3, 6, 6), None),
     "encoder": (Encoder, (6,), 20),
+    "recurrent": (Recurrent, (7, 6), None),
 }
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
@@ -165,7 +182,9 @@ def export(model, sample, path):
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for name, (make, shape, vocabulary) in MODELS.items():
+    wanted = sys.argv[1:] or MODELS
+    for name in wanted:
+        make, shape, vocabulary = MODELS[name]
         random = np.random.default_rng(7)
         torch.manual_seed(7)
         initial = make()

@@ -106,7 +106,7 @@ fn is_continuous(fact: &Fact) -> bool {
 }
 
 /// The nodes between what is wanted and the loss.
-struct Paths<'n> {
+pub(super) struct Paths<'n> {
     /// In the order of execution.
     nodes: Vec<&'n NodeProto>,
     /// The values that depend on something wanted, and on which of them (a few, for messages).
@@ -118,7 +118,7 @@ struct Paths<'n> {
 const KEPT_SOURCES: usize = 64;
 
 impl<'n> Paths<'n> {
-    fn find(
+    pub fn find(
         graph: &'n GraphProto,
         facts: &Facts,
         loss: &str,
@@ -161,6 +161,11 @@ impl<'n> Paths<'n> {
         Ok(Paths { nodes, sources, wanted })
     }
 
+    /// In the order of execution.
+    pub fn nodes(&self) -> impl Iterator<Item = &'n NodeProto> {
+        self.nodes.iter().copied()
+    }
+
     /// Nodes that have no derivative.
     fn obstacles(
         &self,
@@ -178,19 +183,24 @@ impl<'n> Paths<'n> {
                     rules::objection(&call)?
                 }
             };
-            let mut from: Vec<usize> = inputs_of(node)
-                .flat_map(|name| self.sources.get(name).into_iter().flatten().copied())
-                .collect();
-            from.sort_unstable();
-            from.dedup();
-            Some(Obstacle {
-                node: node_label(node).to_owned(),
-                operator: operator_label(node),
-                reason: reason.to_owned(),
-                parameters: from.iter().map(|&index| self.wanted[index].clone()).collect(),
-            })
+            Some(self.obstacle(node, reason.to_owned()))
         };
         self.nodes.iter().filter_map(obstacle).collect()
+    }
+
+    /// A node that nothing passes through, and what it is in the way of.
+    pub fn obstacle(&self, node: &NodeProto, reason: String) -> Obstacle {
+        let mut from: Vec<usize> = inputs_of(node)
+            .flat_map(|name| self.sources.get(name).into_iter().flatten().copied())
+            .collect();
+        from.sort_unstable();
+        from.dedup();
+        Obstacle {
+            node: node_label(node).to_owned(),
+            operator: operator_label(node),
+            reason,
+            parameters: from.iter().map(|&index| self.wanted[index].clone()).collect(),
+        }
     }
 
     /// Per input of a node: whether something wanted is behind it.

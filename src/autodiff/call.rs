@@ -223,6 +223,15 @@ impl<'g, 'n> Call<'g, 'n> {
         bytes.map_or_else(|| default.to_owned(), |text| String::from_utf8_lossy(text).into_owned())
     }
 
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        self.attribute(name).map(|attribute| attribute.floats.clone())
+    }
+
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        self.attribute(name).map(|attribute| attribute.strings.iter().map(text).collect())
+    }
+
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
         self.attribute(name).map(|attribute| attribute.ints.clone())
     }

@@ -4,7 +4,7 @@
 //! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
 //! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and
 //! `emitter` (where the nodes go; equal ones once), `functions` (what we have kernels for, in
-//! ONNX's own operators), `size` and `axis_map` (places along an axis), `unbroadcast`, `facts`
+//! ONNX's own operators), `expansions` (nodes that are written out in others first), `size` and `axis_map` (places along an axis), `unbroadcast`, `facts`
 //! (what is known of every value) and `error`.
 
 mod axis_map;
@@ -12,6 +12,7 @@ mod backward;
 mod call;
 mod emitter;
 mod error;
+mod expansions;
 mod expr;
 mod facts;
 pub mod functions;
@@ -22,5 +23,6 @@ mod unbroadcast;
 pub use backward::{Gradient, MIN_OPSET, backward};
 pub use emitter::{DOMAIN, Emitter, Written};
 pub use error::{AutodiffError, Obstacle};
+pub use expansions::expand;
 pub use expr::{Expr, Operand};
 pub use facts::{Fact, Facts};

@@ -49,6 +49,7 @@ pub fn observe(
             names.push(name.clone());
         }
     }
+    pin(all, runs);
     let mut session = open(engine, &shown, &SessionSettings::cpu())?;
     let signature = session.signature().clone();
     let wanted: Vec<usize> = (0..signature.outputs.len()).collect();
@@ -71,6 +72,22 @@ pub fn observe(
         facts.insert(proto.name().to_owned(), fact);
     }
     Ok(Observed { facts, constants })
+}
+
+/// Declares inputs to be of the sizes that all runs have: what an engine knows before it runs, it
+/// need not find out; tract cannot for all operators.
+fn pin(graph: &mut GraphProto, runs: &[Vec<Tensor>]) {
+    let stored: HashSet<&str> = graph.initializer.iter().map(|proto| proto.name()).collect();
+    let given = graph.input.iter_mut().filter(|input| !stored.contains(input.name()));
+    for (index, input) in given.enumerate() {
+        let mut tensors = runs.iter().filter_map(|run| run.get(index));
+        let Some(first) = tensors.next() else { continue };
+        if tensors.all(|tensor| tensor.shape() == first.shape()) {
+            let shape = first.shape().iter().map(|&size| Dimension::Fixed(size));
+            let shape: Vec<Dimension> = shape.collect();
+            *input = value_info(input.name(), first.data_type(), Some(&shape));
+        }
+    }
 }
 
 /// All values of one run.

@@ -63,6 +63,15 @@ fn is_parameter(proto: &TensorProto, constants: &HashSet<&str>) -> bool {
     !proto.dims.is_empty() && elements > 1 && !constants.contains(proto.name())
 }
 
+/// Initializers that are biases for all that they have more than one axis: those of a recurrence
+/// have one for the direction.
+pub(super) fn recurrent_biases(graph: &GraphProto) -> HashSet<&str> {
+    let is_recurrence =
+        |node: &&NodeProto| is_own(node) && matches!(node.op_type(), "LSTM" | "GRU" | "RNN");
+    let biases = graph.node.iter().filter(is_recurrence).filter_map(|node| node.input.get(3));
+    biases.map(String::as_str).collect()
+}
+
 /// Initializers that a node uses for something else than computing with them.
 fn constant_places(graph: &GraphProto) -> HashSet<&str> {
     let mut constants = HashSet::new();
@@ -73,6 +82,8 @@ fn constant_places(graph: &GraphProto) -> HashSet<&str> {
             "Resize" | "Upsample" | "Clip" | "Pad" | "Dropout" => &[1, 2, 3],
             "OneHot" => &[2],
             "Pow" => &[1],
+            // States that sequences begin with.
+            "LSTM" | "GRU" | "RNN" => &[5, 6],
             _ => &[],
         };
         let names = places.iter().filter_map(|&place| node.input.get(place));

@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use super::loss::{LossSettings, write_loss};
 use super::observe::{Observed, observe};
 use super::optimizer::{OptimizerSettings, Updated, write_update};
+use super::parameters::recurrent_biases;
 use super::training_form::{TrainingForm, training_form};
 use super::{Loss, TrainError};
-use crate::autodiff::{Emitter, Expr, Facts, Gradient, Written, backward};
+use crate::autodiff::{Emitter, Expr, Facts, Gradient, Written, backward, expand};
 use crate::engine::Engine;
 use crate::onnx::build::{operator_set, value_info};
 use crate::onnx::graph::{canonical_domain, initializer, value_names};
@@ -100,10 +101,17 @@ pub fn prepare(
     run: Vec<Tensor>,
 ) -> Result<Prepared, TrainError> {
     let runs = [run];
-    let evaluation = with_loss(engine, plan, &runs)?;
-    let opset = opset_of(plan.model);
-    let TrainingForm { model, running, differs } =
-        training_form(plan.model, plan.parameters, opset)?;
+    let as_it_is = with_loss(engine, plan, &runs)?;
+    let facts = &as_it_is.observed.facts;
+    // Evaluation, too, is of what is trained: written out, it runs wherever training does.
+    let expanded = expand(plan.model, facts, plan.output, plan.parameters)?;
+    let used = expanded.as_ref().unwrap_or(plan.model);
+    let evaluation = match expanded {
+        Some(_) => with_loss(engine, &StepPlan { model: used, ..plan.clone() }, &runs)?,
+        None => as_it_is,
+    };
+    let opset = opset_of(used);
+    let TrainingForm { model, running, differs } = training_form(used, plan.parameters, opset)?;
     let training = if differs {
         with_loss(engine, &StepPlan { model: &model, ..plan.clone() }, &runs)?
     } else {
@@ -240,6 +248,7 @@ impl<'g> Update<'_, 'g> {
     ) -> Result<Changes, TrainError> {
         let emitter = self.emitter;
         let moments = self.plan.optimizer.moments();
+        let biases = self.plan.model.graph.as_ref().map(recurrent_biases).unwrap_or_default();
         let mut updated = Vec::new();
         let mut initials = Vec::new();
         for &(name, gradient) in reached {
@@ -251,7 +260,7 @@ impl<'g> Update<'_, 'g> {
                 value,
                 gradient: self.clipped(emitter.value(gradient, fact.data_type)),
                 moments: kept.collect(),
-                decayed: fact.shape.len() >= 2,
+                decayed: fact.shape.len() >= 2 && !biases.contains(name.as_str()),
             });
             let proto = initializer(graph, name).expect("parameters are initializers");
             initials.push(tensor(proto)?);

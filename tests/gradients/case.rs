@@ -11,6 +11,7 @@ use onnxd::tensor::{DataType, Dimension, Tensor};
 use onnxd::train::{observe, open};
 
 use crate::engines::{onnxruntime, tract};
+use crate::expanded::{assert_same_answers, expanded};
 use crate::graph::{is_float, run, with_gradient, with_loss};
 use crate::numbers::{Random, floats, values};
 
@@ -36,6 +37,8 @@ pub struct Case {
     weights: fn(usize, usize) -> Vec<f64>,
     /// A size that stands for an open dimension, wherever it appears.
     open: Option<usize>,
+    /// Whether it is written out in other operators first.
+    expanded: bool,
 }
 
 enum Input {
@@ -73,6 +76,7 @@ impl Case {
             and_tract: false,
             weights: Case::weights,
             open: None,
+            expanded: false,
         }
     }
 
@@ -125,6 +129,13 @@ impl Case {
     /// Dimensions of this size are taken to be open.
     pub fn open(mut self, size: usize) -> Case {
         self.open = Some(size);
+        self
+    }
+
+    /// The operator is written out in others before it is differentiated; what they answer is to
+    /// be what ONNX Runtime does for it.
+    pub fn expanded(mut self) -> Case {
+        self.expanded = true;
         self
     }
 
@@ -182,6 +193,12 @@ impl Case {
     /// Checks the gradient of every float input: against central differences in 64-bit floats,
     /// and in 32-bit floats on ONNX Runtime against that.
     pub fn check(&self) {
+        if self.expanded {
+            let (written, _) = self.written(DataType::Float32);
+            let (expanded, _) = self.model(DataType::Float32);
+            let given = self.inputs(DataType::Float32);
+            assert_same_answers(self.operator, &written, &expanded, &given);
+        }
         let (engine, data_type): (Arc<dyn Engine>, _) = match self.reference {
             Reference::Tract => (tract(), DataType::Float64),
             Reference::OnnxRuntime => (onnxruntime(), DataType::Float64),
@@ -264,8 +281,17 @@ impl Case {
         }
     }
 
+    /// The model that is differentiated, and its outputs.
+    pub fn model(&self, data_type: DataType) -> (ModelProto, Vec<String>) {
+        let (model, shown) = self.written(data_type);
+        match self.expanded {
+            true => (expanded(&model, &self.wanted(), &shown[0]), shown),
+            false => (model, shown),
+        }
+    }
+
     /// The model in that type: float inputs are inputs.
-    fn model(&self, data_type: DataType) -> (ModelProto, Vec<String>) {
+    fn written(&self, data_type: DataType) -> (ModelProto, Vec<String>) {
         let mut graph = GraphBuilder::new("case");
         let mut names = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
@@ -314,7 +340,7 @@ impl Case {
         (model, shown)
     }
 
-    fn inputs(&self, data_type: DataType) -> Vec<Tensor> {
+    pub fn inputs(&self, data_type: DataType) -> Vec<Tensor> {
         let tensor = |input: &Input| match input {
             Input::Floats(shape, values) => Some(floats(data_type, shape, values)),
             Input::Given(tensor) => Some(tensor.clone()),

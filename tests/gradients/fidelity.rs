@@ -152,3 +152,9 @@ fn an_encoder_learns_as_in_pytorch() {
     check("encoder", "sgd");
     check("encoder", "adamw");
 }
+
+#[test]
+fn a_recurrent_network_learns_as_in_pytorch() {
+    check("recurrent", "sgd");
+    check("recurrent", "adamw");
+}

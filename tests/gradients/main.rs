@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod case;
 mod engines;
+mod expanded;
 mod fidelity;
 mod graph;
 mod kernels;

@@ -11,6 +11,7 @@ mod matrix;
 mod normalization;
 mod passing;
 mod pooling;
+mod recurrent;
 mod reduction;
 mod resize;
 mod scattering;
