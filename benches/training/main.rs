@@ -100,6 +100,7 @@ impl<'a> Run<'a> {
             loss: &loss,
             optimizer: &optimizer,
             clipping: Clipping::default(),
+            parts: 1,
         };
         let mut sample = case.inputs.clone();
         sample.push(case.target.clone());

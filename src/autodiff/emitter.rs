@@ -91,8 +91,14 @@ impl Emitter {
         types: &[DataType],
     ) -> Vec<Expr<'g>> {
         let name = function.name().to_owned();
-        self.state.borrow_mut().functions.entry(name.clone()).or_insert(function);
+        self.bring(function);
         self.call_in(DOMAIN, &name, inputs, attributes, types)
+    }
+
+    /// Brings a function along that another one calls.
+    pub fn bring(&self, function: FunctionProto) {
+        let name = function.name().to_owned();
+        self.state.borrow_mut().functions.entry(name).or_insert(function);
     }
 
     fn call_in<'g>(

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 
 use super::SessionOpener;
 use crate::engine::scripted::placement;
-use crate::engine::{Device, EngineError, Placement, Session, Signature};
+use crate::engine::{
+    Carrying, CarryingSession, Device, EngineError, Placement, Replayed, Session, Signature,
+};
 use crate::tensor::{DataType, Dimension, Tensor, TensorSpec};
 
 /// A spec from a shape such as `batch,?,64`: numbers are fixed, `?` is open and nameless, empty
@@ -146,5 +148,9 @@ impl Session for ModelSession {
         self.model.runs.fetch_add(1, Ordering::SeqCst);
         let all = (self.model.function)(inputs)?;
         Ok(outputs.iter().map(|&output| all[output].clone()).collect())
+    }
+
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError> {
+        Ok(Box::new(Replayed::new(self, carrying)))
     }
 }

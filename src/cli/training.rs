@@ -111,9 +111,13 @@ pub struct FinetuneOptions {
     /// Steps in which the rate rises to its highest [default: 0].
     #[arg(long, value_name = "STEPS")]
     pub warmup: Option<u64>,
-    /// Samples a step [default: 32].
+    /// Samples of a batch [default: 32].
     #[arg(long, value_name = "SAMPLES")]
     pub batch_size: Option<usize>,
+    /// Batches a step, whose gradients are averaged: for steps of more samples than memory takes at
+    /// once [default: 1].
+    #[arg(long, value_name = "BATCHES")]
+    pub accumulate: Option<usize>,
     /// Times that the training data is gone through [default: 20].
     #[arg(long, value_name = "COUNT")]
     pub epochs: Option<u64>,
@@ -194,7 +198,7 @@ impl FinetuneOptions {
     pub fn or(self, other: FinetuneOptions) -> FinetuneOptions {
         or_else!(self, other;
             model, data, target, header, head, loss, label_smoothing, balance_classes, optimizer,
-            learning_rate, weight_decay, momentum, nesterov, schedule, warmup, batch_size, epochs,
+            learning_rate, weight_decay, momentum, nesterov, schedule, warmup, batch_size, accumulate, epochs,
             steps, clip_norm, clip_value, patience, seed, no_shuffle, validation, test,
             checkpoint_every, output, engine, device, onnxruntime, threads,
             no_kernels,

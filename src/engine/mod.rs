@@ -2,13 +2,16 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `error`, `choose`, `warm_up` and `golden` (runs before a
+//! `signature` (what it says of itself), `carrying` (sessions with a state), `error`, `choose`, `warm_up` and `golden` (runs before a
 //! session is used), `operators` (native operators, which engines share), and the engines:
 //! `onnxruntime` (a library loaded at run time), `tract` (pure Rust, always there), `scripted`
 //! (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;
+mod carrying;
+#[cfg(test)]
+mod carrying_tests;
 #[cfg(feature = "daemon")]
 mod choose;
 mod error;
@@ -26,6 +29,7 @@ mod signature;
 pub mod tract;
 mod warm_up;
 
+pub use carrying::{Carry, Carrying, CarryingSession, Replayed};
 #[cfg(feature = "daemon")]
 pub use choose::{choose, choose_from};
 pub use error::{EngineError, panic_text};
@@ -81,4 +85,10 @@ pub trait Session: Send {
         inputs: &[Option<Tensor>],
         outputs: &[usize],
     ) -> Result<Vec<Tensor>, EngineError>;
+
+    /// Makes it a session that keeps values from one run to the next, where they are held once.
+    ///
+    /// # Errors
+    /// There is not enough memory for them.
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError>;
 }

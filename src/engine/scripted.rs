@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use super::{
-    Device, Engine, EngineError, ModelSource, Placement, Session, SessionSettings, Signature,
+    Carrying, CarryingSession, Device, Engine, EngineError, ModelSource, Placement, Replayed,
+    Session, SessionSettings, Signature,
 };
 use crate::tensor::Tensor;
 
@@ -189,6 +190,10 @@ impl Session for ScriptedSession {
         self.shared.gate.pass();
         self.shared.signature.check_run(inputs, outputs)?;
         (self.shared.script)(&ScriptedRun { number, inputs, outputs })
+    }
+
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError> {
+        Ok(Box::new(Replayed::new(self, carrying)))
     }
 }
 

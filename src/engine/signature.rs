@@ -29,25 +29,34 @@ impl Signature {
             return refused(format!("the model has {expected} inputs, {actual} came"));
         }
         for (spec, tensor) in self.inputs.iter().zip(inputs) {
-            match tensor {
-                None if spec.optional => {}
-                None => return refused(format!("input {:?} is missing", spec.name)),
-                Some(tensor) if tensor.data_type() != spec.data_type => {
-                    let (expected, actual) = (spec.data_type, tensor.data_type());
-                    return refused(format!("input {:?} is {expected}, not {actual}", spec.name));
-                }
-                Some(tensor) if !spec.admits(tensor.shape()) => {
-                    let (expected, actual) = (spec.shape_text(), tensor.shape());
-                    let name = &spec.name;
-                    return refused(format!("input {name:?} has shape {expected}, not {actual:?}"));
-                }
-                Some(_) => {}
-            }
+            check_input(spec, tensor.as_ref())?;
         }
         match outputs.iter().find(|&&index| index >= self.outputs.len()) {
             Some(index) => refused(format!("the model has no output {index}")),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether an input may be given so, or left out.
+///
+/// # Errors
+/// As [`Signature::check_run`].
+pub(super) fn check_input(spec: &TensorSpec, tensor: Option<&Tensor>) -> Result<(), EngineError> {
+    let refused = |reason: String| Err(EngineError::InputsRefused { reason });
+    let name = &spec.name;
+    match tensor {
+        None if spec.optional => Ok(()),
+        None => refused(format!("input {name:?} is missing")),
+        Some(tensor) if tensor.data_type() != spec.data_type => {
+            let (expected, actual) = (spec.data_type, tensor.data_type());
+            refused(format!("input {name:?} is {expected}, not {actual}"))
+        }
+        Some(tensor) if !spec.admits(tensor.shape()) => {
+            let (expected, actual) = (spec.shape_text(), tensor.shape());
+            refused(format!("input {name:?} has shape {expected}, not {actual:?}"))
+        }
+        Some(_) => Ok(()),
     }
 }
 

@@ -41,6 +41,7 @@ pub fn gradient_file(
         loss: plan.loss,
         optimizer: &optimizer,
         clipping: Clipping::default(),
+        parts: 1,
     };
     let WithLoss { mut model, observed } = observed(engine, &step)?;
     let gradient = backward(&model, &observed.facts, LOSS, plan.parameters)?;

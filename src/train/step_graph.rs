@@ -8,11 +8,11 @@ use std::collections::HashSet;
 
 use super::loss::{LossSettings, write_loss};
 use super::observe::{Observed, observe};
-use super::optimizer::{OptimizerSettings, Updated, write_update};
-use super::parameters::recurrent_biases;
+use super::optimizer::OptimizerSettings;
 use super::training_form::{TrainingForm, training_form};
+use super::update::{Changes, Clipping, Update};
 use super::{Loss, TrainError};
-use crate::autodiff::{Emitter, Expr, Facts, Gradient, Written, backward, expand};
+use crate::autodiff::{Emitter, Facts, Gradient, Written, backward, expand};
 use crate::engine::Engine;
 use crate::onnx::build::{operator_set, value_info};
 use crate::onnx::graph::{canonical_domain, initializer, value_names};
@@ -27,15 +27,10 @@ pub const RATE: &str = "training/rate";
 pub const STEP: &str = "training/step";
 /// The norm of all gradients together, before clipping.
 pub const NORM: &str = "training/norm";
-
-/// Bounds on gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Clipping {
-    /// Of all gradients together, as one vector.
-    pub norm: Option<f64>,
-    /// Of each element.
-    pub value: Option<f64>,
-}
+/// Of a part of a step: 1 where gradients of parts before it are to be added, else 0.
+pub const CONTINUED: &str = "training/continued";
+/// Of a part of a step: 1 where it is the last, after which parameters change, else 0.
+pub const FINAL: &str = "training/final";
 
 /// What a step is made of.
 #[derive(Clone, Debug)]
@@ -49,6 +44,8 @@ pub struct StepPlan<'a> {
     pub loss: &'a LossSettings,
     pub optimizer: &'a OptimizerSettings,
     pub clipping: Clipping,
+    /// Batches whose gradients are averaged for one update; 1 or more.
+    pub parts: usize,
 }
 
 /// A tensor that one step hands to the next.
@@ -58,6 +55,9 @@ pub struct Carried {
     pub input: String,
     pub output: String,
     pub initial: Tensor,
+    /// The optimiser's update replaces it, which nothing reads it after: a kernel may do that in
+    /// place.
+    pub updated: bool,
 }
 
 /// The graph and what belongs to its values.
@@ -65,13 +65,16 @@ pub struct Carried {
 pub struct StepGraph {
     pub model: ModelProto,
     /// The model's own first: parameters in the plan's order, as far as the loss depends on them,
-    /// then running statistics. Behind them what the optimiser keeps.
+    /// then running statistics. Behind them what the optimiser keeps, and the sums of gradients
+    /// where a step has several parts.
     pub carried: Vec<Carried>,
     /// How many of them are the model's own.
     pub weights: usize,
     pub parameters: usize,
     /// Whether the step also gives [`NORM`].
     pub has_norm: bool,
+    /// As in the plan.
+    pub parts: usize,
 }
 
 /// A model with its loss, observed.
@@ -209,116 +212,23 @@ pub fn step_graph(plan: &StepPlan<'_>, prepared: &Prepared) -> Result<StepGraph,
     let graph = model.graph.as_mut().ok_or(TrainError::NoGraph)?;
     let emitter = Emitter::new("update/", opset, value_names(graph));
     let update = Update { plan, facts, emitter: &emitter };
-    let Changes { parameters: mut carried, moments, norm } = update.write(graph, &reached)?;
+    let Changes { parameters: mut carried, kept, norm, finite } = update.write(graph, &reached)?;
     for (input, output) in &prepared.running {
         let proto = initializer(graph, input).expect("running statistics are initializers");
-        let (input, output) = (input.clone(), output.clone());
-        carried.push(Carried { input, output, initial: tensor(proto)? });
+        let initial = tensor(proto)?;
+        // What a broken batch makes of them is not taken on.
+        let value = |name: &str| emitter.value(name, initial.data_type());
+        let output = finite.select(value(output), value(input)).name().to_string();
+        carried.push(Carried { input: input.clone(), output, initial, updated: false });
     }
     let weights = carried.len();
-    carried.extend(moments);
+    carried.extend(kept);
     let has_norm = norm.is_some();
     let functions = finish(graph, emitter.into_written(), &carried, norm.as_deref(), facts);
     let gradient = Gradient { functions, ..Gradient::default() };
     gradient.append_to(&mut model);
-    Ok(StepGraph { model, carried, weights, parameters: reached.len(), has_norm })
-}
-
-/// What an update changes.
-struct Changes {
-    parameters: Vec<Carried>,
-    /// First moments, then second ones.
-    moments: Vec<Carried>,
-    /// The gradients' norm, where it is bounded.
-    norm: Option<String>,
-}
-
-/// Writes the update behind a gradient.
-struct Update<'a, 'g> {
-    plan: &'a StepPlan<'a>,
-    facts: &'a Facts,
-    emitter: &'g Emitter,
-}
-
-impl<'g> Update<'_, 'g> {
-    fn write(
-        &self,
-        graph: &GraphProto,
-        reached: &[(&String, &String)],
-    ) -> Result<Changes, TrainError> {
-        let emitter = self.emitter;
-        let moments = self.plan.optimizer.moments();
-        let biases = self.plan.model.graph.as_ref().map(recurrent_biases).unwrap_or_default();
-        let mut updated = Vec::new();
-        let mut initials = Vec::new();
-        for &(name, gradient) in reached {
-            let fact = &self.facts[name];
-            let value = emitter.value(name, fact.data_type);
-            let kept = (1..=moments)
-                .map(|moment| emitter.value(&moment_name(name, moment), fact.data_type));
-            updated.push(Updated {
-                value,
-                gradient: self.clipped(emitter.value(gradient, fact.data_type)),
-                moments: kept.collect(),
-                decayed: fact.shape.len() >= 2 && !biases.contains(name.as_str()),
-            });
-            let proto = initializer(graph, name).expect("parameters are initializers");
-            initials.push(tensor(proto)?);
-        }
-        let data_type = updated[0].value.data_type();
-        let rate = emitter.value(RATE, data_type);
-        let step = emitter.value(STEP, DataType::Int64);
-        let (scale, norm) = self.scale(&updated);
-        let stepped = write_update(self.plan.optimizer, emitter, (rate, step, scale), &updated);
-        let mut carried: Vec<Carried> = Vec::new();
-        for (index, (name, _)) in reached.iter().enumerate() {
-            let output = stepped[index].value.name().to_string();
-            let initial = initials[index].clone();
-            carried.push(Carried { input: (*name).clone(), output, initial });
-        }
-        let mut kept = Vec::new();
-        for moment in 1..=moments {
-            for (index, (name, _)) in reached.iter().enumerate() {
-                let output = stepped[index].moments[moment - 1].name().to_string();
-                let like = &initials[index];
-                let initial = Tensor::zeros(like.data_type(), like.shape().into())?;
-                kept.push(Carried { input: moment_name(name, moment), output, initial });
-            }
-        }
-        let norm = norm.map(|norm| norm.name().to_string());
-        Ok(Changes { parameters: carried, moments: kept, norm })
-    }
-
-    fn clipped(&self, gradient: Expr<'g>) -> Expr<'g> {
-        match self.plan.clipping.value {
-            None => gradient,
-            Some(bound) => {
-                let bounds = [gradient.number(-bound), gradient.number(bound)];
-                gradient.call("Clip", &bounds)
-            }
-        }
-    }
-
-    /// What gradients are multiplied by, so that their norm keeps to its bound, and the norm; as
-    /// PyTorch's `clip_grad_norm_` computes it.
-    fn scale(&self, updated: &[Updated<'g>]) -> (Expr<'g>, Option<Expr<'g>>) {
-        let one = updated[0].value.number(1.0);
-        let Some(bound) = self.plan.clipping.norm else { return (one, None) };
-        let squares: Vec<Expr<'_>> = updated
-            .iter()
-            .map(|parameter| {
-                let gradient = parameter.gradient;
-                let axes = self.facts[&*parameter.value.name()].shape.len() as i64;
-                (gradient * gradient).sum(&(0..axes).collect::<Vec<_>>(), false)
-            })
-            .collect();
-        let norm = squares[0].call("Sum", &squares[1..]).sqrt();
-        ((norm.number(bound) / (norm + 1e-6)).call("Min", &[one]), Some(norm))
-    }
-}
-
-fn moment_name(parameter: &str, moment: usize) -> String {
-    format!("training/moment{moment}/{parameter}")
+    let (parameters, parts) = (reached.len(), plan.parts);
+    Ok(StepGraph { model, carried, weights, parameters, has_norm, parts })
 }
 
 /// Turns what is carried into inputs and outputs.
@@ -346,6 +256,10 @@ fn finish(
     let data_type = facts[LOSS].data_type;
     graph.input.push(value_info(RATE, data_type, Some(&[])));
     graph.input.push(value_info(STEP, DataType::Int64, Some(&[])));
+    let is_read = |name: &str| graph.node.iter().any(|node| node.input.iter().any(|it| it == name));
+    for name in [CONTINUED, FINAL].into_iter().filter(|name| is_read(name)).collect::<Vec<_>>() {
+        graph.input.push(value_info(name, data_type, Some(&[])));
+    }
     if norm.is_some() {
         graph.output.push(value_info(NORM, data_type, Some(&[])));
     }

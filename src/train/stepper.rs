@@ -1,31 +1,33 @@
 //! A step graph on an engine: batches go in, losses come out, and the weights stay inside.
 
+use std::ops::Range;
+
 use super::numbers::{floats, scalar};
-use super::step_graph::{LOSS, NORM, RATE, STEP, StepGraph, TARGET};
+use super::step_graph::{CONTINUED, FINAL, LOSS, NORM, RATE, STEP, StepGraph, TARGET};
 use super::{TrainError, open};
-use crate::engine::{Engine, Session, SessionSettings};
+use crate::engine::{Carry, Carrying, CarryingSession, Engine, SessionSettings};
 use crate::tensor::{DataType, Tensor};
 
 /// What a step says of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Of the batch, before the update.
+    /// Of the batch, before the update; of all parts on average.
     pub loss: f64,
     /// Of all gradients together, before clipping; only where that is asked for.
     pub norm: Option<f64>,
 }
 
-/// Runs steps and keeps what is carried from one to the next.
+/// Runs steps; what is carried from one to the next stays in the engine.
 pub struct Stepper {
-    session: Box<dyn Session>,
-    /// By place among the session's inputs.
-    places: Vec<Place>,
-    /// In the order of the batch's tensors.
-    state: Vec<Tensor>,
-    /// Places among the session's outputs: the loss, the norm, then the state's.
-    outputs: Vec<usize>,
+    session: Box<dyn CarryingSession>,
+    /// By place among the session's inputs; `None` for one that keeps its default.
+    places: Vec<Option<Place>>,
+    tensors: usize,
     has_norm: bool,
     data_type: DataType,
+    parts: usize,
+    /// The losses of this step's parts so far.
+    losses: Vec<f64>,
 }
 
 /// What one input of the session is given.
@@ -36,7 +38,9 @@ enum Place {
     Target,
     Rate,
     Step,
-    State(usize),
+    Continued,
+    Final,
+    Carried,
 }
 
 impl Stepper {
@@ -58,31 +62,54 @@ impl Stepper {
                 TARGET => Place::Target,
                 RATE => Place::Rate,
                 STEP => Place::Step,
-                _ => match graph.carried.iter().position(|carried| carried.input == name) {
-                    Some(index) => Place::State(index),
-                    None => Place::Batch(inputs.iter().position(|input| input == name)?),
-                },
+                CONTINUED => Place::Continued,
+                FINAL => Place::Final,
+                _ if graph.carried.iter().any(|carried| carried.input == name) => Place::Carried,
+                _ => Place::Batch(inputs.iter().position(|input| input == name)?),
             })
         };
-        let places = signature.inputs.iter().filter(|spec| !spec.optional).map(|spec| {
-            let no_sample = || TrainError::NoSample { name: spec.name.clone() };
-            place(&spec.name).ok_or_else(no_sample)
-        });
-        let places = places.collect::<Result<Vec<Place>, TrainError>>()?;
+        let mut places = Vec::new();
+        for spec in &signature.inputs {
+            let found = place(&spec.name);
+            if found.is_none() && !spec.optional {
+                return Err(TrainError::NoSample { name: spec.name.clone() });
+            }
+            places.push(found);
+        }
         let output = |name: &str| {
             let found = signature.outputs.iter().position(|spec| spec.name == name);
             found.expect("the graph has it as an output")
         };
-        let mut outputs = vec![output(LOSS)];
-        outputs.extend(graph.has_norm.then(|| output(NORM)));
-        outputs.extend(graph.carried.iter().map(|carried| output(&carried.output)));
-        let state: Vec<Tensor> =
-            graph.carried.iter().map(|carried| carried.initial.clone()).collect();
-        let data_type = signature.outputs[outputs[0]].data_type;
-        Ok(Stepper { session, places, state, outputs, has_norm: graph.has_norm, data_type })
+        let input = |name: &str| {
+            let found = signature.inputs.iter().position(|spec| spec.name == name);
+            found.expect("the graph has it as an input")
+        };
+        let mut reported = vec![output(LOSS)];
+        reported.extend(graph.has_norm.then(|| output(NORM)));
+        let data_type = signature.outputs[reported[0]].data_type;
+        let carried = graph.carried.iter().map(|carried| Carry {
+            input: input(&carried.input),
+            output: output(&carried.output),
+            in_place: carried.updated && settings.kernels,
+        });
+        let carrying = Carrying {
+            carried: carried.collect(),
+            initial: graph.carried.iter().map(|carried| carried.initial.clone()).collect(),
+            reported,
+        };
+        Ok(Stepper {
+            session: session.carry(carrying)?,
+            places,
+            tensors: graph.carried.len(),
+            has_norm: graph.has_norm,
+            data_type,
+            parts: graph.parts,
+            losses: Vec::new(),
+        })
     }
 
-    /// One step; `step` counts from 1. The state changes only if the step succeeds.
+    /// One step, or the last part of one; `step` counts from 1. Where the loss is no number, nothing
+    /// changes.
     ///
     /// # Errors
     /// The engine failed, or the batch does not fit the graph.
@@ -93,41 +120,73 @@ impl Stepper {
         rate: f64,
         step: u64,
     ) -> Result<StepReport, TrainError> {
-        let value = |place: &Place| match *place {
-            Place::Batch(index) => batch[index].clone(),
-            Place::Target => target.clone(),
-            Place::Rate => scalar(self.data_type, rate),
-            Place::Step => scalar(DataType::Int64, step as f64),
-            Place::State(index) => self.state[index].clone(),
-        };
-        let mut inputs: Vec<Option<Tensor>> = self.places.iter().map(value).map(Some).collect();
-        inputs.resize(self.session.signature().inputs.len(), None);
-        let mut results = self.session.run(&inputs, &self.outputs)?.into_iter();
-        let mut number = || results.next().as_ref().map_or(f64::NAN, first_number);
-        let loss = number();
-        let norm = self.has_norm.then(&mut number);
-        self.state = results.collect();
-        Ok(StepReport { loss, norm })
+        let report = self.run(batch, target, (rate, step), true)?;
+        let losses = std::mem::take(&mut self.losses);
+        let sum: f64 = losses.iter().sum();
+        Ok(StepReport { loss: (sum + report.loss) / (losses.len() + 1) as f64, ..report })
     }
 
-    /// What is carried, in the graph's order.
-    pub fn state(&self) -> &[Tensor] {
-        &self.state
+    /// A part of a step that is not its last.
+    ///
+    /// # Errors
+    /// As [`Stepper::step`].
+    pub fn part(&mut self, batch: &[Tensor], target: &Tensor) -> Result<StepReport, TrainError> {
+        let report = self.run(batch, target, (0.0, 1), false)?;
+        self.losses.push(report.loss);
+        Ok(report)
+    }
+
+    /// How many parts a step has, the last one included.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    fn run(
+        &mut self,
+        batch: &[Tensor],
+        target: &Tensor,
+        (rate, step): (f64, u64),
+        last: bool,
+    ) -> Result<StepReport, TrainError> {
+        let number = |value: f64| Some(scalar(self.data_type, value));
+        let value = |place: &Option<Place>| match (*place)? {
+            Place::Batch(index) => batch.get(index).cloned(),
+            Place::Target => Some(target.clone()),
+            Place::Rate => number(rate),
+            Place::Step => Some(scalar(DataType::Int64, step as f64)),
+            Place::Continued => number(f64::from(u8::from(!self.losses.is_empty()))),
+            Place::Final => number(f64::from(u8::from(last))),
+            Place::Carried => None,
+        };
+        let inputs: Vec<Option<Tensor>> = self.places.iter().map(value).collect();
+        let results = self.session.run(&inputs)?;
+        let number = |index: usize| results.get(index).map_or(f64::NAN, first_number);
+        Ok(StepReport { loss: number(0), norm: self.has_norm.then(|| number(1)) })
+    }
+
+    /// Copies of what is carried, in the graph's order.
+    ///
+    /// # Errors
+    /// The engine does not give it out.
+    pub fn state(&self, range: Range<usize>) -> Result<Vec<Tensor>, TrainError> {
+        Ok(self.session.state(range)?)
+    }
+
+    /// Copies of all that is carried.
+    ///
+    /// # Errors
+    /// The engine does not give it out.
+    pub fn whole_state(&self) -> Result<Vec<Tensor>, TrainError> {
+        self.state(0..self.tensors)
     }
 
     /// Goes on from another state.
     ///
     /// # Errors
     /// It is of another graph: its tensors have other types or shapes.
-    pub fn restore(&mut self, state: Vec<Tensor>) -> Result<(), TrainError> {
-        let same = |(one, other): (&Tensor, &Tensor)| {
-            one.data_type() == other.data_type() && one.shape() == other.shape()
-        };
-        if state.len() != self.state.len() || !state.iter().zip(&self.state).all(same) {
-            return Err(TrainError::OtherRun);
-        }
-        self.state = state;
-        Ok(())
+    pub fn restore(&mut self, state: &[Tensor]) -> Result<(), TrainError> {
+        self.losses.clear();
+        self.session.set_state(state).map_err(|_| TrainError::OtherRun)
     }
 }
 

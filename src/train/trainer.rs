@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoint, Progress, is_better};
 use super::evaluate::Evaluator;
 use super::order::Order;
 use super::scores::{Metrics, Tally};
-use super::{LearningRate, Loss, Stepper, TrainError};
+use super::{LearningRate, Loss, StepReport, Stepper, TrainError};
 use crate::data::Dataset;
 use crate::tensor::Tensor;
 
@@ -124,7 +124,7 @@ impl<'a> Trainer<'a> {
         if checkpoint.progress.fingerprint != self.settings.fingerprint {
             return Err(TrainError::OtherRun);
         }
-        self.stepper.restore(checkpoint.state)?;
+        self.stepper.restore(&checkpoint.state)?;
         self.progress = checkpoint.progress;
         self.best = checkpoint.best;
         Ok(())
@@ -144,7 +144,7 @@ impl<'a> Trainer<'a> {
             let step = self.progress.step;
             let stop = observer.is_stop_wanted() && step < self.settings.learning_rate.steps;
             if stop || observer.is_checkpoint_due(step) {
-                observer.checkpoint(&self.checkpoint())?;
+                observer.checkpoint(&self.checkpoint()?)?;
             }
             if stop {
                 return Ok(End::Stopped);
@@ -155,26 +155,31 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let step = self.progress.step + 1;
-        let rows = self.order.batch(step);
-        let batch = self.dataset.batch(&rows)?;
         let rate = self.settings.learning_rate.at(step);
-        let before = self.stepper.state().to_vec();
-        let report = self.stepper.step(&batch.inputs, &batch.target, rate, step)?;
-        let norm_broke = report.norm.is_some_and(|norm| !norm.is_finite());
-        if !report.loss.is_finite() || norm_broke {
-            self.stepper.restore(before)?;
-            return Err(TrainError::LossBroke { step, loss: report.loss, rows });
+        let parts = self.stepper.parts() as u64;
+        let mut samples = 0;
+        for part in (step - 1) * parts + 1..step * parts {
+            let rows = self.order.batch(part);
+            let batch = self.dataset.batch(&rows)?;
+            let report = self.stepper.part(&batch.inputs, &batch.target)?;
+            samples += rows.len();
+            whole(step, &report, rows)?;
         }
+        let rows = self.order.batch(step * parts);
+        let batch = self.dataset.batch(&rows)?;
+        let report = self.stepper.step(&batch.inputs, &batch.target, rate, step)?;
+        samples += rows.len();
+        whole(step, &report, rows)?;
         self.progress.step = step;
-        let done = self.order.epochs_after(step);
-        let epoch = self.order.epochs_after(step - 1) + 1;
+        let done = self.order.epochs_after(step * parts);
+        let epoch = self.order.epochs_after((step - 1) * parts) + 1;
         observer.step(&StepRecord {
             step,
             epoch,
             loss: report.loss,
             norm: report.norm,
             learning_rate: rate,
-            samples: rows.len(),
+            samples,
         })?;
         let last = step == self.settings.learning_rate.steps;
         if done > self.progress.epoch || last {
@@ -185,12 +190,13 @@ impl<'a> Trainer<'a> {
 
     fn validate(&mut self, epoch: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
         self.progress.epoch = epoch;
-        let validation = self.evaluate(self.validation)?;
+        let weights = self.stepper.state(0..self.weights)?;
+        let validation = self.evaluate_with(&weights, self.validation)?;
         let best = is_better(&validation, self.progress.best_loss);
         if best {
             self.progress.best_loss = Some(validation.loss);
             self.progress.best_epoch = epoch;
-            self.best = self.stepper.state()[..self.weights].to_vec();
+            self.best = weights;
         }
         let step = self.progress.step;
         observer.epoch(&EpochRecord { epoch, step, validation, best })
@@ -201,39 +207,49 @@ impl<'a> Trainer<'a> {
         self.settings.patience.is_some_and(|patience| since >= patience.max(1))
     }
 
-    /// How good the parameters are on these rows.
-    ///
-    /// # Errors
-    /// The data cannot be read, or the engine failed.
-    pub fn evaluate(&mut self, rows: &[usize]) -> Result<Metrics, TrainError> {
+    fn evaluate_with(&mut self, weights: &[Tensor], rows: &[usize]) -> Result<Metrics, TrainError> {
         let tally = Tally::new(self.settings.loss);
-        self.evaluator.evaluate(self.stepper.state(), self.dataset, rows, tally)
+        self.evaluator.evaluate(weights, self.dataset, rows, tally)
     }
 
     /// How good the best parameters are on these rows.
     ///
     /// # Errors
-    /// As [`evaluate`](Self::evaluate).
+    /// The data cannot be read, or the engine failed.
     pub fn evaluate_best(&mut self, rows: &[usize]) -> Result<Metrics, TrainError> {
-        let tally = Tally::new(self.settings.loss);
-        let best = self.best().to_vec();
-        self.evaluator.evaluate(&best, self.dataset, rows, tally)
+        let best = self.best()?;
+        self.evaluate_with(&best, rows)
     }
 
     /// The best parameters so far; those of now where none were validated.
-    pub fn best(&self) -> &[Tensor] {
-        if self.best.is_empty() { &self.stepper.state()[..self.weights] } else { &self.best }
+    ///
+    /// # Errors
+    /// The engine does not give them out.
+    pub fn best(&self) -> Result<Vec<Tensor>, TrainError> {
+        match self.best.is_empty() {
+            true => self.stepper.state(0..self.weights),
+            false => Ok(self.best.clone()),
+        }
     }
 
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            progress: self.progress.clone(),
-            state: self.stepper.state().to_vec(),
-            best: self.best.clone(),
-        }
+    /// # Errors
+    /// The engine does not give the state out.
+    pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        let state = self.stepper.whole_state()?;
+        Ok(Checkpoint { progress: self.progress.clone(), state, best: self.best.clone() })
     }
+}
+
+/// Whether a step is one to go on from: its loss and norm are numbers. Else the stepper left
+/// everything as it was.
+fn whole(step: u64, report: &StepReport, rows: Vec<usize>) -> Result<(), TrainError> {
+    let norm_broke = report.norm.is_some_and(|norm| !norm.is_finite());
+    if report.loss.is_finite() && !norm_broke {
+        return Ok(());
+    }
+    Err(TrainError::LossBroke { step, loss: report.loss, rows })
 }

@@ -87,6 +87,7 @@ fn train(engine: &dyn Engine, kernels: bool, golden: &Golden, algorithm: &str) -
         loss: &LossSettings::plain(Loss::CrossEntropy),
         optimizer: &settings,
         clipping: Clipping::default(),
+        parts: 1,
     };
     let (inputs, targets) = golden.batch(1);
     let prepared = prepare(engine, &plan, vec![inputs, targets]).expect("it runs");

@@ -5,7 +5,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use onnxd::batching::{Batcher, BatchingMode, BatchingSettings, LayoutChoice, SessionOpener};
 use onnxd::engine::scripted::placement;
-use onnxd::engine::{EngineChoice, EngineError, Placement, Session, SessionSettings, Signature};
+use onnxd::engine::{
+    Carrying, CarryingSession, EngineChoice, EngineError, Placement, Replayed, Session,
+    SessionSettings, Signature,
+};
 use onnxd::lifecycle::{ActiveVersion, ModelSettings, VersionPolicy};
 use onnxd::telemetry::ModelEvents;
 use onnxd::tensor::{DataType, Dimension, Tensor, TensorSpec};
@@ -105,6 +108,10 @@ impl Session for ModelSession {
             }
         };
         Ok(vec![output.expect("the values fill the shape")])
+    }
+
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError> {
+        Ok(Box::new(Replayed::new(self, carrying)))
     }
 }
 

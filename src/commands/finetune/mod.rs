@@ -55,7 +55,7 @@ pub(super) fn finetune(arguments: FinetuneArguments) -> Result<Ending> {
         Ok(end) => end,
         Err(error) => {
             // The state is that of the last good step.
-            trainer.checkpoint().save(&folder.checkpoint())?;
+            trainer.checkpoint()?.save(&folder.checkpoint())?;
             return Err(setup.explain(&trainer, error));
         }
     };

@@ -59,7 +59,7 @@ impl Outcome {
             }
         }
         let weights: HashMap<String, Tensor> =
-            setup.weights().map(str::to_owned).zip(trainer.best().iter().cloned()).collect();
+            setup.weights().map(str::to_owned).zip(trainer.best()?).collect();
         let mut model = setup.subject.model.clone();
         assign(&mut model, &weights)?;
         let progress = trainer.progress();
@@ -149,6 +149,7 @@ fn settings_table(setup: &Setup, settings: &Settings) -> Result<toml::Table> {
     put("schedule", settings.schedule.name().into());
     put("warmup", i64::try_from(settings.warmup)?.into());
     put("batch_size", i64::try_from(settings.batch_size)?.into());
+    put("accumulate", i64::try_from(settings.accumulate)?.into());
     put("seed", toml::Value::String(settings.seed.to_string()));
     put("shuffle", settings.shuffle.into());
     put("validation", settings.split.validation.into());

@@ -13,6 +13,8 @@ const DEFAULT_EPOCHS: u64 = 20;
 const DEFAULT_FRACTION: f64 = 0.1;
 /// Classes' shares and rates above this are typing errors.
 const MOST_RATE: f64 = 1e3;
+/// Batches of one step.
+const MOST_PARTS: usize = 65_536;
 
 /// A run, as it was asked for.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub struct Settings {
     pub schedule: Schedule,
     pub warmup: u64,
     pub batch_size: usize,
+    pub accumulate: usize,
     pub length: Length,
     pub clipping: Clipping,
     pub trainable: Trainable,
@@ -82,6 +85,7 @@ pub fn settings(options: FinetuneOptions) -> Result<Settings, ConfigProblems> {
         schedule: options.schedule.unwrap_or(Schedule::Cosine),
         warmup: options.warmup.unwrap_or(0),
         batch_size: options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
+        accumulate: options.accumulate.unwrap_or(1),
         length: options.steps.map_or(Length::Epochs(epochs), Length::Steps),
         clipping: Clipping { norm: options.clip_norm, value: options.clip_value },
         trainable: Trainable { patterns: options.trainable },
@@ -123,6 +127,8 @@ fn check_bounds(options: &FinetuneOptions, problems: &mut Vec<Problem>) {
     bounded("--label-smoothing", share(options.label_smoothing), "a share from 0 to below 1");
     bounded("--learning-rate", rate(options.learning_rate), "a number above 0, at most 1000");
     bounded("--batch-size", options.batch_size != Some(0), "at least 1");
+    let accumulate = options.accumulate.unwrap_or(1);
+    bounded("--accumulate", (1..=MOST_PARTS).contains(&accumulate), "from 1 to 65536");
     bounded("--epochs", count(options.epochs), "at least 1");
     bounded("--steps", count(options.steps), "at least 1");
     bounded("--patience", count(options.patience), "at least 1");

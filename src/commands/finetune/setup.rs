@@ -37,6 +37,7 @@ pub struct Setup {
     run: RunSettings,
     optimizer: OptimizerSettings,
     clipping: Clipping,
+    parts: usize,
 }
 
 impl Setup {
@@ -68,7 +69,8 @@ impl Setup {
         let seed = settings.shuffle.then_some(settings.seed);
         let order = Order::new(split.training.clone(), batch_size, seed);
         let sample = sample(&dataset, &mut order.clone())?;
-        let plan = plan(&subject, &loss, &settings.optimizer, settings.clipping);
+        let bounds = (settings.clipping, settings.accumulate);
+        let plan = plan(&subject, &loss, &settings.optimizer, bounds);
         let prepared = prepare(&*engine, &plan, sample)?;
         let graph = step_graph(&plan, &prepared)?;
         let data_digest = digest_file(&settings.data)?.to_string();
@@ -86,6 +88,7 @@ impl Setup {
             order,
             optimizer: settings.optimizer.clone(),
             clipping: settings.clipping,
+            parts: settings.accumulate,
         })
     }
 
@@ -97,7 +100,8 @@ impl Setup {
         let stepper = Stepper::new(engine, &self.session, &self.graph, &names)?;
         let parts = (&self.prepared.evaluation, &self.graph);
         let inputs = (names.as_slice(), EVALUATED_AT_ONCE);
-        let plan = plan(&self.subject, &self.loss, &self.optimizer, self.clipping);
+        let bounds = (self.clipping, self.parts);
+        let plan = plan(&self.subject, &self.loss, &self.optimizer, bounds);
         let evaluator = Evaluator::new(engine, &self.session, &plan, parts, inputs)?;
         Ok(Trainer::new(TrainerParts {
             stepper,
@@ -129,7 +133,7 @@ impl Setup {
             self.graph.parameters,
             self.loss.loss,
             settings.optimizer.algorithm,
-            settings.batch_size.min(training.len()),
+            settings.batch_size.min(training.len()) * settings.accumulate,
             self.engine.name(),
             self.engine.version(),
         ));
@@ -147,7 +151,7 @@ impl Setup {
     pub fn explain(&self, trainer: &Trainer<'_>, error: TrainError) -> anyhow::Error {
         let TrainError::LossBroke { rows, .. } = &error else { return error.into() };
         let Ok(batch) = self.dataset.batch(rows) else { return error.into() };
-        let state = trainer.stepper.state();
+        let Ok(state) = trainer.stepper.state(0..self.graph.weights) else { return error.into() };
         let value = |name: &str| {
             let weight = self.weights().position(|weight| weight == name);
             let input = || self.subject.inputs.iter().position(|spec| spec.name == name);
@@ -170,7 +174,7 @@ fn plan<'a>(
     subject: &'a Subject,
     loss: &'a LossSettings,
     optimizer: &'a OptimizerSettings,
-    clipping: Clipping,
+    (clipping, parts): (Clipping, usize),
 ) -> StepPlan<'a> {
     StepPlan {
         model: &subject.normalized,
@@ -179,6 +183,7 @@ fn plan<'a>(
         loss,
         optimizer,
         clipping,
+        parts,
     }
 }
 
@@ -189,7 +194,7 @@ fn run_settings(
     data_digest: &str,
 ) -> RunSettings {
     let steps = match settings.length {
-        Length::Epochs(epochs) => order.steps(epochs),
+        Length::Epochs(epochs) => order.steps(epochs).div_ceil(settings.accumulate as u64),
         Length::Steps(steps) => steps,
     };
     let learning_rate = LearningRate {
@@ -238,11 +243,11 @@ fn fingerprint(settings: &Settings, model: &str, data: &str) -> String {
     let Settings { target, loss, optimizer, batch_size, length, clipping, .. } = settings;
     let Settings { learning_rate, schedule, warmup, trainable, seed, shuffle, split, .. } =
         settings;
-    let Settings { label_smoothing, balance_classes, head, .. } = settings;
+    let Settings { label_smoothing, balance_classes, head, accumulate, .. } = settings;
     format!(
         "{model} {data} {target:?} {head:?} {loss:?} {label_smoothing} {balance_classes} \
          {optimizer:?} {learning_rate} {schedule} {warmup} {batch_size} {length:?} {clipping:?} \
-         {trainable:?} {seed} {shuffle} {} {}",
+         {trainable:?} {seed} {shuffle} {accumulate} {} {}",
         split.validation, split.test
     )
 }

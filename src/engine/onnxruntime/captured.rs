@@ -4,39 +4,20 @@
 //! shapes gets device memory of its own that stays: a run copies its inputs there, replays, and
 //! copies the outputs back.
 
-use std::ffi::{CStr, CString, c_int};
-use std::ptr::{self, NonNull};
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use ort::AsPointer;
 use ort::session::SharedSessionInner;
-use ort::sys::{
-    OrtAllocator, OrtAllocatorType, OrtApi, OrtIoBinding, OrtMemType, OrtMemoryInfo, OrtRunOptions,
-};
+use ort::sys::{OrtApi, OrtRunOptions};
 
-use super::copier::{Copier, DEVICE_TO_HOST, HOST_TO_DEVICE};
-use super::value::{Value, check, usable_bytes};
+use super::binding::{Binding, DeviceMemory, RunOptions};
+use super::copier::{Copier, CopyError};
+use super::value::Value;
 use crate::telemetry::events;
-use crate::tensor::{AlignedBuffer, DataType, Shape, Tensor, TensorError};
+use crate::tensor::{DataType, Shape, Tensor};
 
 /// Sets of shapes with a graph; more run without one. Each keeps its memory on the device.
 const MAX_GRAPHS: usize = 16;
-
-/// The run option that chooses a graph; -1 neither captures nor replays.
-const GRAPH_ID: &CStr = c"gpu_graph_id";
-
-/// Why a graph cannot be captured or replayed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum GraphError {
-    #[error(transparent)]
-    Runtime(#[from] ort::Error),
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
-    #[error("the CUDA runtime library cannot be loaded: {reason}")]
-    CudaRuntime { reason: String },
-    #[error("copying to or from the device failed with CUDA error {code}")]
-    Copy { code: c_int },
-}
 
 /// What a graph was captured for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +71,7 @@ impl CapturedGraphs {
     pub fn on_cuda(
         session: Arc<SharedSessionInner>,
         index: u32,
-    ) -> Result<CapturedGraphs, GraphError> {
+    ) -> Result<CapturedGraphs, CopyError> {
         CapturedGraphs::new(session, Copier::cuda()?, c"Cuda", index)
     }
 
@@ -99,7 +80,7 @@ impl CapturedGraphs {
         copier: Copier,
         memory_name: &CStr,
         index: u32,
-    ) -> Result<CapturedGraphs, GraphError> {
+    ) -> Result<CapturedGraphs, CopyError> {
         let api = ort::api();
         let memory = DeviceMemory::new(api, &session, memory_name, index)?;
         let uncaptured = RunOptions::with_graph(api, "-1")?;
@@ -109,7 +90,7 @@ impl CapturedGraphs {
 
     /// Options of a run that neither captures nor replays.
     pub fn uncaptured(&self) -> *const OrtRunOptions {
-        self.uncaptured.pointer.as_ptr()
+        self.uncaptured.as_ptr()
     }
 
     /// Runs the graph for these shapes; `None` where there is none.
@@ -117,46 +98,22 @@ impl CapturedGraphs {
         &mut self,
         inputs: &[Option<Tensor>],
         outputs: &[usize],
-    ) -> Option<Result<Vec<Tensor>, GraphError>> {
+    ) -> Option<Result<Vec<Tensor>, CopyError>> {
         let key = Key::of(inputs, outputs);
         let graph = self.graphs.iter().find(|graph| graph.key == key)?;
         Some(self.run(graph, inputs))
     }
 
-    fn run(&self, graph: &Graph, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, GraphError> {
+    fn run(&self, graph: &Graph, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, CopyError> {
         for (value, tensor) in graph.inputs.iter().zip(inputs.iter().flatten()) {
-            let bytes = tensor.bytes().expect("strings have no graph");
-            let bytes = usable_bytes(tensor.data_type(), bytes);
-            let to = value.data()?;
-            // SAFETY: the value was made for a tensor of this type and shape.
-            unsafe {
-                self.copier.copy(to, bytes.as_ptr().cast(), bytes.len(), HOST_TO_DEVICE)?;
-            }
+            self.copier.write(value, tensor)?;
         }
         self.copier.arrive()?;
-        // SAFETY: session, options and binding are alive, and nobody else runs the session.
-        check(unsafe {
-            (self.api.RunWithBinding)(
-                self.session.ptr().cast_mut(),
-                graph.options.pointer.as_ptr(),
-                graph.binding.pointer.as_ptr(),
-            )
-        })?;
-        // SAFETY: as above.
-        check(unsafe { (self.api.SynchronizeBoundOutputs)(graph.binding.pointer.as_ptr()) })?;
-        let mut tensors = Vec::with_capacity(graph.outputs.len());
-        for (value, data_type, shape) in &graph.outputs {
-            let length = crate::tensor::element_count(shape)
-                .zip(data_type.size())
-                .map_or(0, |(count, size)| count * size);
-            let mut buffer = AlignedBuffer::zeroed(length);
-            let to = buffer.as_mut_slice().as_mut_ptr();
-            let from = value.data()?;
-            // SAFETY: the buffer is as long as the value, which was made of this type and shape.
-            unsafe { self.copier.copy(to.cast(), from, length, DEVICE_TO_HOST)? };
-            tensors.push(Tensor::numbers(*data_type, shape.clone(), buffer.into_bytes())?);
-        }
-        Ok(tensors)
+        graph.binding.run(&self.session, &graph.options)?;
+        let outputs = graph.outputs.iter();
+        outputs
+            .map(|(value, data_type, shape)| self.copier.read(value, *data_type, shape))
+            .collect()
     }
 
     /// Makes memory for the shapes of a run that has just been, so that the next one is captured.
@@ -189,7 +146,7 @@ impl CapturedGraphs {
         inputs: &[Option<Tensor>],
         outputs: &[usize],
         results: &[Tensor],
-    ) -> Result<(), GraphError> {
+    ) -> Result<(), CopyError> {
         let number = self.graphs.len() + 1;
         let mut graph = Graph {
             key: Key::of(inputs, outputs),
@@ -198,133 +155,22 @@ impl CapturedGraphs {
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
-        let value = |tensor: &Tensor| {
-            // SAFETY: the allocator is dropped after the graphs.
-            unsafe {
-                let allocator = self.memory.allocator.as_ptr();
-                Value::new_in(self.api, allocator, tensor.data_type(), tensor.shape())
-            }
-        };
-        let binding = graph.binding.pointer.as_ptr();
+        // Dropped before the memory, which is the last of the graphs' fields.
+        let value = |tensor: &Tensor| self.memory.value_like(tensor);
         for (name, tensor) in input_names.iter().zip(inputs) {
             let Some(tensor) = tensor else { continue };
             let value = value(tensor)?;
-            // SAFETY: the binding keeps a reference of its own to the value.
-            check(unsafe { (self.api.BindInput)(binding, name.as_ptr(), value.as_ptr()) })?;
+            graph.binding.bind_input(name, &value)?;
             graph.inputs.push(value);
         }
         for (&index, tensor) in outputs.iter().zip(results) {
             let value = value(tensor)?;
-            let name = output_names[index].as_ptr();
-            // SAFETY: as above.
-            check(unsafe { (self.api.BindOutput)(binding, name, value.as_ptr()) })?;
+            graph.binding.bind_output(&output_names[index], &value)?;
             let shape = Shape::from_slice(tensor.shape());
             graph.outputs.push((value, tensor.data_type(), shape));
         }
         self.graphs.push(graph);
         Ok(())
-    }
-}
-
-/// The session's allocator of device memory.
-struct DeviceMemory {
-    api: &'static OrtApi,
-    allocator: NonNull<OrtAllocator>,
-    info: NonNull<OrtMemoryInfo>,
-}
-
-impl DeviceMemory {
-    fn new(
-        api: &'static OrtApi,
-        session: &SharedSessionInner,
-        name: &CStr,
-        index: u32,
-    ) -> Result<DeviceMemory, ort::Error> {
-        let mut info = ptr::null_mut();
-        let mut allocator = ptr::null_mut();
-        // SAFETY: the name is a C string and the out-pointer valid.
-        check(unsafe {
-            (api.CreateMemoryInfo)(
-                name.as_ptr(),
-                OrtAllocatorType::OrtDeviceAllocator,
-                c_int::try_from(index).unwrap_or(c_int::MAX),
-                OrtMemType::OrtMemTypeDefault,
-                &mut info,
-            )
-        })?;
-        let info = NonNull::new(info).expect("a success hands over a pointer");
-        // SAFETY: session and info are alive.
-        let made =
-            check(unsafe { (api.CreateAllocator)(session.ptr(), info.as_ptr(), &mut allocator) });
-        match (made, NonNull::new(allocator)) {
-            (Ok(()), Some(allocator)) => Ok(DeviceMemory { api, allocator, info }),
-            (made, _) => {
-                // SAFETY: made above, and nothing refers to it.
-                unsafe { (api.ReleaseMemoryInfo)(info.as_ptr()) };
-                made?;
-                Err(ort::Error::new("the session has no such memory"))
-            }
-        }
-    }
-}
-
-impl Drop for DeviceMemory {
-    fn drop(&mut self) {
-        // SAFETY: owned, released once, the allocator before what it was made from.
-        unsafe {
-            (self.api.ReleaseAllocator)(self.allocator.as_ptr());
-            (self.api.ReleaseMemoryInfo)(self.info.as_ptr());
-        }
-    }
-}
-
-struct Binding {
-    api: &'static OrtApi,
-    pointer: NonNull<OrtIoBinding>,
-}
-
-impl Binding {
-    fn new(api: &'static OrtApi, session: &SharedSessionInner) -> Result<Binding, ort::Error> {
-        let mut pointer = ptr::null_mut();
-        // SAFETY: the session is alive and the out-pointer valid.
-        check(unsafe { (api.CreateIoBinding)(session.ptr().cast_mut(), &mut pointer) })?;
-        let pointer = NonNull::new(pointer).expect("a success hands over a pointer");
-        Ok(Binding { api, pointer })
-    }
-}
-
-impl Drop for Binding {
-    fn drop(&mut self) {
-        // SAFETY: owned, released once.
-        unsafe { (self.api.ReleaseIoBinding)(self.pointer.as_ptr()) }
-    }
-}
-
-struct RunOptions {
-    api: &'static OrtApi,
-    pointer: NonNull<OrtRunOptions>,
-}
-
-impl RunOptions {
-    fn with_graph(api: &'static OrtApi, number: &str) -> Result<RunOptions, ort::Error> {
-        let mut pointer = ptr::null_mut();
-        // SAFETY: the out-pointer is valid.
-        check(unsafe { (api.CreateRunOptions)(&mut pointer) })?;
-        let pointer = NonNull::new(pointer).expect("a success hands over a pointer");
-        let options = RunOptions { api, pointer };
-        let number = CString::new(number).expect("digits hold no zero byte");
-        // SAFETY: key and value are C strings, which are copied.
-        check(unsafe {
-            (api.AddRunConfigEntry)(pointer.as_ptr(), GRAPH_ID.as_ptr(), number.as_ptr())
-        })?;
-        Ok(options)
-    }
-}
-
-impl Drop for RunOptions {
-    fn drop(&mut self) {
-        // SAFETY: owned, released once.
-        unsafe { (self.api.ReleaseRunOptions)(self.pointer.as_ptr()) }
     }
 }
 
@@ -336,7 +182,7 @@ mod tests {
     use crate::engine::onnxruntime::testing::test_engine;
 
     fn graphs(session: &ort::session::Session) -> CapturedGraphs {
-        let copier = Copier::Host(std::cell::RefCell::default());
+        let copier = Copier::Late(std::cell::RefCell::default());
         CapturedGraphs::new(session.inner(), copier, c"Cpu", 0).expect("the host has memory")
     }
 

@@ -2,11 +2,14 @@
 //!
 //! Reading order: `search` (where the library is looked for), `library` (whether it is usable),
 //! `load` (once per process), `operators` (native ones), `session` (a loaded model), `value`
-//! (tensors to and from ONNX Runtime), `captured` and `copier` (CUDA graphs), `signature`,
+//! (tensors to and from ONNX Runtime), `binding` and `copier` (values that stay on a device),
+//! `captured` (CUDA graphs), `carrying` (a session with a state), `signature`,
 //! `providers` (CUDA and TensorRT), `placement` (which provider took which nodes), `errors` (its
 //! messages to ours).
 
+mod binding;
 mod captured;
+mod carrying;
 mod copier;
 mod errors;
 pub mod library;

@@ -9,10 +9,14 @@ use ort::session::SharedSessionInner;
 use ort::sys::{OrtApi, OrtRunOptions, OrtValue};
 use smallvec::SmallVec;
 
-use super::captured::{CapturedGraphs, GraphError};
+use super::captured::CapturedGraphs;
+use super::carrying::{OnnxCarrying, Opened, is_fixed};
+use super::copier::CopyError;
 use super::errors::run_error;
 use super::value::{CpuMemory, LentTensor, check, take_output};
-use crate::engine::{EngineError, Placement, Session, Signature};
+use crate::engine::{
+    Carrying, CarryingSession, EngineError, Placement, Replayed, Session, Signature,
+};
 use crate::tensor::Tensor;
 
 /// Inputs and outputs that fit without a heap allocation.
@@ -84,6 +88,24 @@ impl Session for OnnxSession {
         self.graphs = Some(graphs);
         result
     }
+
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError> {
+        if !is_fixed(&self.signature, &carrying) {
+            return Ok(Box::new(Replayed::new(self, carrying)));
+        }
+        let opened = Opened {
+            session: &self.session,
+            signature: &self.signature,
+            input_names: &self.input_names,
+            output_names: &self.output_names,
+            device: self.placement.device,
+            captured: self.graphs.is_some(),
+        };
+        match OnnxCarrying::new(&opened, &carrying) {
+            Ok(session) => Ok(Box::new(session)),
+            Err(error) => Err(EngineError::RunFailed { reason: error.to_string() }),
+        }
+    }
 }
 
 impl OnnxSession {
@@ -95,7 +117,7 @@ impl OnnxSession {
         inputs: &[Option<Tensor>],
         outputs: &[usize],
     ) -> Result<Vec<Tensor>, EngineError> {
-        let failed = |error: GraphError| EngineError::RunFailed { reason: error.to_string() };
+        let failed = |error: CopyError| EngineError::RunFailed { reason: error.to_string() };
         if let Some(result) = graphs.replay(inputs, outputs) {
             return result.map_err(failed);
         }

@@ -39,19 +39,37 @@ impl NativeOperator for EmbeddingGradient {
         outputs: &mut [&mut [f32]],
         parallel: &dyn Parallel,
     ) -> Result<(), OperatorError> {
-        let (dy, indices) = (inputs.required(0)?, inputs.required(1)?);
-        let row = dy.shape.strip_prefix(indices.shape).ok_or_else(|| {
-            let expected = format!("the indices' {:?}, then a row's", indices.shape);
-            inputs.refusal(0, &format!("of shape {:?}", dy.shape), &expected)
-        })?;
-        let indices = match indices.values {
-            Values::Int32s(indices) => Indices::I32(indices),
-            Values::Int64s(indices) => Indices::I64(indices),
-            Values::Floats(_) | Values::InPlace => {
-                return Err(inputs.refusal(1, "of another type", "integers"));
-            }
-        };
-        let shape = TableShape { rows: self.rows, width: row.iter().product() };
-        Ok(gradient(shape, inputs.floats(0)?, indices, outputs[0], parallel)?)
+        let LookedUp { dy, indices, width } = looked_up(inputs, 0, 1)?;
+        Ok(gradient(TableShape { rows: self.rows, width }, dy, indices, outputs[0], parallel)?)
     }
+}
+
+/// The gradient of rows that were looked up, and which they are.
+pub(super) struct LookedUp<'a> {
+    pub dy: &'a [f32],
+    pub indices: Indices<'a>,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+/// The inputs of these places: the gradient, and the indices.
+pub(super) fn looked_up<'a>(
+    inputs: &Operands<'a>,
+    dy: usize,
+    indices: usize,
+) -> Result<LookedUp<'a>, OperatorError> {
+    let (of_dy, of_indices) = (inputs.required(dy)?, inputs.required(indices)?);
+    let row = of_dy.shape.strip_prefix(of_indices.shape).ok_or_else(|| {
+        let expected = format!("the indices' {:?}, then a row's", of_indices.shape);
+        inputs.refusal(dy, &format!("of shape {:?}", of_dy.shape), &expected)
+    })?;
+    let width = row.iter().product();
+    let indices = match of_indices.values {
+        Values::Int32s(indices) => Indices::I32(indices),
+        Values::Int64s(indices) => Indices::I64(indices),
+        Values::Floats(_) | Values::InPlace => {
+            return Err(inputs.refusal(indices, "of another type", "integers"));
+        }
+    };
+    Ok(LookedUp { dy: inputs.floats(dy)?, indices, width })
 }

@@ -1,14 +1,17 @@
 //! Updates of all parameters at once.
 //!
-//! Inputs: `rate`, `step`, `scale`, then all parameters, all gradients, all first moments, all
-//! second moments. Outputs: all parameters, all first moments, all second moments. An output may
-//! take the memory of the input that it replaces.
+//! Inputs: `rate`, `step`, `scale`, `apply`, then all parameters, all gradients, all first moments,
+//! all second moments, and the indices of those whose gradient is for the rows of a table that were
+//! looked up. Outputs: all parameters, all first moments, all second moments. An output may take
+//! the memory of the input that it replaces.
 
+use super::embedding::{LookedUp, looked_up};
 use super::{
     Attributes, Declaration, Dimension, Input, NativeOperator, Operands, OperatorError, Outputs,
     Values,
 };
 use crate::kernels::Parallel;
+use crate::kernels::embedding::{RowGradient, TableShape, row_gradient};
 use crate::kernels::optimizer::{
     AdamParameter, AdamSettings, AdamState, Gradient, SgdParameter, SgdSettings, SgdState,
     WeightDecay, adam, sgd,
@@ -17,7 +20,7 @@ use crate::kernels::optimizer::{
 /// `SgdUpdate`.
 pub(super) const SGD: Declaration = Declaration {
     name: "SgdUpdate",
-    inputs: &[Input::Many(5)],
+    inputs: &[Input::Many(6)],
     outputs: Outputs::Many,
     read: |attributes| {
         let momentum = attributes.decimal("momentum")?;
@@ -30,7 +33,7 @@ pub(super) const SGD: Declaration = Declaration {
 /// `AdamUpdate`.
 pub(super) const ADAM: Declaration = Declaration {
     name: "AdamUpdate",
-    inputs: &[Input::Many(7)],
+    inputs: &[Input::Many(8)],
     outputs: Outputs::Many,
     read: |attributes| {
         let algorithm = Algorithm::Adam {
@@ -43,7 +46,7 @@ pub(super) const ADAM: Declaration = Declaration {
 };
 
 /// Inputs before the parameters.
-const SCALARS: usize = 3;
+const SCALARS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 enum Algorithm {
@@ -68,6 +71,8 @@ struct Update {
     weight_decay: WeightDecay,
     /// One for each parameter: what multiplies the decay.
     decay_factors: Vec<f32>,
+    /// One for each parameter: which of the indices its gradient's rows are at.
+    lookups: Vec<Option<usize>>,
 }
 
 impl Update {
@@ -78,10 +83,17 @@ impl Update {
     ) -> Result<Update, OperatorError> {
         let rate = attributes.decimal("weight_decay")?;
         let decayed = attributes.ints("decayed")?;
+        let looked_up = attributes.ints("looked_up")?;
+        let mut places = 0..;
+        let lookups = (0..decayed.len()).map(|parameter| {
+            let is_one = looked_up.get(parameter).is_some_and(|&it| it != 0);
+            is_one.then(|| places.next()).flatten()
+        });
         Ok(Update {
             operator: attributes.operator,
             algorithm,
             weight_decay: WeightDecay { rate, decoupled },
+            lookups: lookups.collect(),
             decay_factors: decayed.iter().map(|&decayed| f32::from(decayed != 0)).collect(),
         })
     }
@@ -103,7 +115,8 @@ impl Update {
     }
 
     fn check_count(&self, inputs: usize) -> Result<(), OperatorError> {
-        let expected = SCALARS + self.count() + self.outputs();
+        let lookups = self.lookups.iter().flatten().count();
+        let expected = SCALARS + self.count() + self.outputs() + lookups;
         if inputs == expected {
             return Ok(());
         }
@@ -146,14 +159,54 @@ impl Update {
         Ok(starts)
     }
 
-    fn gradient<'a>(
+    /// What each parameter's gradient is.
+    fn gradients<'a>(
         &self,
         inputs: &Operands<'a>,
-        parameter: usize,
-    ) -> Result<Gradient<'a>, OperatorError> {
-        let shape = inputs.shape(SCALARS + parameter)?;
-        let index = SCALARS + self.count() + parameter;
-        Ok(Gradient::Dense(inputs.floats_of(index, shape)?))
+        parallel: &dyn Parallel,
+    ) -> Result<Vec<Found<'a>>, OperatorError> {
+        let gradient = |(parameter, lookup): (usize, &Option<usize>)| {
+            let shape = inputs.shape(SCALARS + parameter)?;
+            let index = SCALARS + self.count() + parameter;
+            let Some(lookup) = lookup else {
+                return Ok(Found::Dense(inputs.floats_of(index, shape)?));
+            };
+            let indices = SCALARS + self.count() + self.outputs() + lookup;
+            let rows = shape.first().copied().unwrap_or(1);
+            let LookedUp { dy, indices, width } = looked_up(inputs, index, indices)?;
+            let table = TableShape { rows, width };
+            Ok(Found::Rows { width, gradient: row_gradient(table, dy, indices, parallel)? })
+        };
+        self.lookups.iter().enumerate().map(gradient).collect()
+    }
+
+    /// Leaves everything as it was.
+    fn keep(&self, inputs: &Operands<'_>, outputs: &mut [&mut [f32]]) -> Result<(), OperatorError> {
+        for (index, output) in outputs.iter_mut().enumerate() {
+            let input = self.input_of(index);
+            if !matches!(inputs.required(input)?.values, Values::InPlace) {
+                let shape = inputs.shape(SCALARS + index % self.count())?;
+                output.copy_from_slice(inputs.floats_of(input, shape)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A parameter's gradient.
+enum Found<'a> {
+    Dense(&'a [f32]),
+    Rows { width: usize, gradient: RowGradient },
+}
+
+impl Found<'_> {
+    fn as_gradient(&self) -> Gradient<'_> {
+        match self {
+            Found::Dense(gradient) => Gradient::Dense(gradient),
+            Found::Rows { width, gradient } => {
+                Gradient::Rows { width: *width, rows: &gradient.rows, values: &gradient.values }
+            }
+        }
     }
 }
 
@@ -181,17 +234,21 @@ impl NativeOperator for Update {
         let learning_rate = f64::from(inputs.float(0)?);
         let step = inputs.integer(1)?;
         let gradient_scale = inputs.float(2)?;
+        if inputs.float(3)? <= 0.0 || inputs.float(3)?.is_nan() {
+            return self.keep(inputs, outputs);
+        }
         let weight_decay = self.weight_decay;
+        let gradients = self.gradients(inputs, parallel)?;
         let starts = self.starts(inputs, outputs)?;
         match self.algorithm {
             Algorithm::Sgd { momentum, nesterov } => {
-                let mut parameters = self.sgd_parameters(inputs, outputs, &starts)?;
+                let mut parameters = self.sgd_parameters(&gradients, outputs, &starts);
                 let settings =
                     SgdSettings { learning_rate, momentum, nesterov, weight_decay, gradient_scale };
                 sgd(&settings, &mut parameters, parallel)?;
             }
             Algorithm::Adam { beta1, beta2, epsilon } => {
-                let mut parameters = self.adam_parameters(inputs, outputs, &starts)?;
+                let mut parameters = self.adam_parameters(&gradients, outputs, &starts);
                 let settings = AdamSettings {
                     learning_rate,
                     beta1,
@@ -212,10 +269,10 @@ impl NativeOperator for Update {
 impl Update {
     fn sgd_parameters<'a>(
         &self,
-        inputs: &Operands<'a>,
+        gradients: &'a [Found<'a>],
         outputs: &'a mut [&mut [f32]],
         starts: &[Option<&'a [f32]>],
-    ) -> Result<Vec<SgdParameter<'a>>, OperatorError> {
+    ) -> Vec<SgdParameter<'a>> {
         let (values, velocities) = outputs.split_at_mut(self.count());
         let mut velocities = velocities.iter_mut();
         let mut parameters = Vec::with_capacity(self.count());
@@ -227,19 +284,19 @@ impl Update {
                 value,
                 velocity: velocities.next().map(|velocity| &mut **velocity).unwrap_or_default(),
                 old,
-                gradient: self.gradient(inputs, index)?,
+                gradient: gradients[index].as_gradient(),
                 decay_factor: self.decay_factors[index],
             });
         }
-        Ok(parameters)
+        parameters
     }
 
     fn adam_parameters<'a>(
         &self,
-        inputs: &Operands<'a>,
+        gradients: &'a [Found<'a>],
         outputs: &'a mut [&mut [f32]],
         starts: &[Option<&'a [f32]>],
-    ) -> Result<Vec<AdamParameter<'a>>, OperatorError> {
+    ) -> Vec<AdamParameter<'a>> {
         let count = self.count();
         let (values, moments) = outputs.split_at_mut(count);
         let (firsts, seconds) = moments.split_at_mut(count);
@@ -257,10 +314,10 @@ impl Update {
                 first_moment,
                 second_moment,
                 old,
-                gradient: self.gradient(inputs, index)?,
+                gradient: gradients[index].as_gradient(),
                 decay_factor: self.decay_factors[index],
             });
         }
-        Ok(parameters)
+        parameters
     }
 }

@@ -10,6 +10,7 @@
 //! `plan` (what tract runs), `branches`, `value` (tensors to tract's and back), `errors`.
 
 mod branches;
+mod carrying;
 mod constants;
 mod errors;
 mod functions;

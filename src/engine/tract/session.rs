@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{TValue, TVec};
 
+use super::carrying::TractCarrying;
 use super::errors::Complaint;
 use super::model::Model;
 use super::plan::{Key, Plan, Wanted};
 use super::value::{from_tract, to_tract};
-use crate::engine::{EngineError, Placement, Session, Signature};
+use crate::engine::{Carrying, CarryingSession, EngineError, Placement, Session, Signature};
 use crate::tensor::{Dimension, Shape, Tensor};
 
 /// Plans kept at once: a plan holds packed weights, so that many shapes cost much memory.
@@ -199,5 +200,10 @@ impl Session for TractSession {
             })?);
         }
         Ok(tensors)
+    }
+
+    fn carry(self: Box<Self>, carrying: Carrying) -> Result<Box<dyn CarryingSession>, EngineError> {
+        let TractSession { model, signature, .. } = *self;
+        Ok(Box::new(TractCarrying::new(model, signature, carrying)?))
     }
 }

@@ -65,6 +65,15 @@ impl AsRef<[u8]> for Memory {
     }
 }
 
+/// A copy of a value of numbers; it must have that type.
+///
+/// # Errors
+/// It has another one.
+pub(super) fn copy_of(value: &TValue, declared: DataType) -> Result<Tensor, String> {
+    // A deep copy: the bytes are to be nobody else's.
+    from_tract(TractTensor::clone(value).into(), declared)
+}
+
 /// Takes over an output; it must have the type that the model declares.
 ///
 /// # Errors

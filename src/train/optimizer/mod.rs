@@ -11,6 +11,7 @@ mod sgd;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::autodiff::functions::embedding::embedding_gradient;
 use crate::autodiff::{Emitter, Expr};
 use crate::tensor::DataType;
 
@@ -94,10 +95,35 @@ impl OptimizerSettings {
 #[derive(Clone, Debug)]
 pub struct Updated<'g> {
     pub value: Expr<'g>,
+    /// Of the value's shape; of what was looked up, where `lookup` says where that was.
     pub gradient: Expr<'g>,
+    /// The value is a table, and these are the rows that were looked up: the gradient of all others
+    /// is zero, and never written down.
+    pub lookup: Option<Lookup<'g>>,
     /// As many as [`OptimizerSettings::moments`] says.
     pub moments: Vec<Expr<'g>>,
     pub decayed: bool,
+}
+
+/// What was looked up in a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'g> {
+    pub indices: Expr<'g>,
+    /// How many rows the table has.
+    pub rows: usize,
+}
+
+/// What all parameters of a step share, each a scalar.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalars<'g> {
+    /// Of the parameters' type, as `scale` and `apply`.
+    pub rate: Expr<'g>,
+    /// INT64, from 1.
+    pub step: Expr<'g>,
+    /// Gradients are multiplied by it first: 1, or what clipping asks for.
+    pub scale: Expr<'g>,
+    /// 1, or 0 to leave everything as it is.
+    pub apply: Expr<'g>,
 }
 
 /// A parameter after the step.
@@ -107,21 +133,25 @@ pub struct Stepped<'g> {
     pub moments: Vec<Expr<'g>>,
 }
 
-/// Writes the update of all parameters. `rate` is a scalar of their type, `step` an INT64 scalar
-/// that counts from 1, `scale` what gradients are multiplied by first (for clipping).
+/// Writes the update of all parameters.
 pub fn write_update<'g>(
     settings: &OptimizerSettings,
     emitter: &'g Emitter,
-    (rate, step, scale): (Expr<'g>, Expr<'g>, Expr<'g>),
+    Scalars { rate, step, scale, apply }: Scalars<'g>,
     parameters: &[Updated<'g>],
 ) -> Vec<Stepped<'g>> {
     let function = function::update(settings, emitter.opset(), parameters);
-    let mut inputs = vec![Some(rate), Some(step), Some(scale)];
+    if parameters.iter().any(|parameter| parameter.lookup.is_some()) {
+        emitter.bring(embedding_gradient(emitter.opset()));
+    }
+    let mut inputs = vec![Some(rate), Some(step), Some(scale), Some(apply)];
     inputs.extend(parameters.iter().map(|parameter| Some(parameter.value)));
     inputs.extend(parameters.iter().map(|parameter| Some(parameter.gradient)));
     for moment in 0..settings.moments() {
         inputs.extend(parameters.iter().map(|parameter| Some(parameter.moments[moment])));
     }
+    let lookups = parameters.iter().filter_map(|parameter| parameter.lookup);
+    inputs.extend(lookups.map(|lookup| Some(lookup.indices)));
     let types: Vec<DataType> = (0..=settings.moments())
         .flat_map(|_| parameters.iter().map(|parameter| parameter.value.data_type()))
         .collect();

@@ -15,6 +15,8 @@ use crate::numbers::{Random, floats, values};
 /// A call, its inputs and what it answers.
 pub struct Call {
     function: FunctionProto,
+    /// What the function calls.
+    helpers: Vec<FunctionProto>,
     opset: i64,
     inputs: Vec<Tensor>,
     attributes: Vec<AttributeProto>,
@@ -37,6 +39,7 @@ impl Call {
         Call {
             wanted: (0..function.output.len()).collect(),
             function,
+            helpers: Vec::new(),
             opset: 17,
             inputs: Vec::new(),
             attributes: Vec::new(),
@@ -44,6 +47,12 @@ impl Call {
             open: false,
             body_elsewhere: false,
         }
+    }
+
+    /// A function that this one calls.
+    pub fn helper(mut self, function: FunctionProto) -> Call {
+        self.helpers.push(function);
+        self
     }
 
     /// An input of numbers between -2 and 2.
@@ -184,7 +193,9 @@ impl Call {
         node.attribute = self.attributes.clone();
         node.name = Some("call".to_owned());
         graph.import(DOMAIN, 1);
-        graph.function(self.function.clone());
+        for function in [&self.function].into_iter().chain(&self.helpers) {
+            graph.function(function.clone());
+        }
         let mut model = graph.into_model(self.opset);
         let graph = model.graph.as_mut().expect("just built");
         graph.node.push(node);
