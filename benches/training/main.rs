@@ -101,6 +101,7 @@ impl<'a> Run<'a> {
             optimizer: &optimizer,
             clipping: Clipping::default(),
             parts: 1,
+            seed: 0,
         };
         let mut sample = case.inputs.clone();
         sample.push(case.target.clone());

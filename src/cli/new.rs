@@ -29,6 +29,10 @@ pub struct NewOptions {
     /// relu, gelu, tanh, silu or elu [default: relu; of a transformer gelu].
     #[arg(long, value_name = "NAME")]
     pub activation: Option<Activation>,
+    /// The share of elements that training drops: behind activations; in a transformer behind
+    /// embeddings, attention and its parts; in a convolutional network before the last layer.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub dropout: f32,
     /// How weights are drawn: torch (as PyTorch's layers do), kaiming, xavier or normal.
     #[arg(long, value_name = "NAME", default_value_t = Initialization::Torch)]
     pub initialization: Initialization,

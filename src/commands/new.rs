@@ -95,6 +95,7 @@ fn new_transformer(arguments: &NewTransformerArguments) -> Result<Starter, Start
 fn style(options: &NewOptions, usual: Activation) -> Style {
     Style {
         activation: options.activation.unwrap_or(usual),
+        dropout: options.dropout,
         initialization: options.initialization,
         seed: options.seed,
     }

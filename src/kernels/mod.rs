@@ -14,6 +14,7 @@
 
 pub mod batch_normalization;
 pub mod convolution;
+pub mod dropout;
 pub mod embedding;
 pub mod gelu;
 pub mod layer_normalization;

@@ -42,6 +42,7 @@ pub fn gradient_file(
         optimizer: &optimizer,
         clipping: Clipping::default(),
         parts: 1,
+        seed: 0,
     };
     let WithLoss { mut model, observed } = observed(engine, &step)?;
     let gradient = backward(&model, &observed.facts, LOSS, plan.parameters)?;

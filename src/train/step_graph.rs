@@ -27,6 +27,8 @@ pub const RATE: &str = "training/rate";
 pub const STEP: &str = "training/step";
 /// The norm of all gradients together, before clipping.
 pub const NORM: &str = "training/norm";
+/// The number of a batch, which counts from 1: what is drawn at random follows from it.
+pub const DRAW: &str = "training/draw";
 /// Of a part of a step: 1 where gradients of parts before it are to be added, else 0.
 pub const CONTINUED: &str = "training/continued";
 /// Of a part of a step: 1 where it is the last, after which parameters change, else 0.
@@ -46,6 +48,8 @@ pub struct StepPlan<'a> {
     pub clipping: Clipping,
     /// Batches whose gradients are averaged for one update; 1 or more.
     pub parts: usize,
+    /// Of what is drawn at random in a step.
+    pub seed: u64,
 }
 
 /// A tensor that one step hands to the next.
@@ -114,7 +118,8 @@ pub fn prepare(
         None => as_it_is,
     };
     let opset = opset_of(used);
-    let TrainingForm { model, running, differs } = training_form(used, plan.parameters, opset)?;
+    let form = training_form(used, plan.parameters, (plan.seed, opset))?;
+    let TrainingForm { model, running, differs } = form;
     let training = if differs {
         with_loss(engine, &StepPlan { model: &model, ..plan.clone() }, &runs)?
     } else {
@@ -243,6 +248,10 @@ fn finish(
     append(graph, written);
     if let Some(norm) = norm {
         rename_output(graph, norm, NORM);
+    }
+    if initializer(graph, DRAW).is_some() {
+        graph.initializer.retain(|tensor| tensor.name() != DRAW);
+        graph.input.push(value_info(DRAW, DataType::Int64, Some(&[])));
     }
     let names: HashSet<&str> = carried.iter().map(|carried| carried.input.as_str()).collect();
     graph.initializer.retain(|tensor| !names.contains(tensor.name()));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::numbers::{floats, scalar};
-use super::step_graph::{CONTINUED, FINAL, LOSS, NORM, RATE, STEP, StepGraph, TARGET};
+use super::step_graph::{CONTINUED, DRAW, FINAL, LOSS, NORM, RATE, STEP, StepGraph, TARGET};
 use super::{TrainError, open};
 use crate::engine::{Carry, Carrying, CarryingSession, Engine, SessionSettings};
 use crate::tensor::{DataType, Tensor};
@@ -38,6 +38,7 @@ enum Place {
     Target,
     Rate,
     Step,
+    Draw,
     Continued,
     Final,
     Carried,
@@ -62,6 +63,7 @@ impl Stepper {
                 TARGET => Place::Target,
                 RATE => Place::Rate,
                 STEP => Place::Step,
+                DRAW => Place::Draw,
                 CONTINUED => Place::Continued,
                 FINAL => Place::Final,
                 _ if graph.carried.iter().any(|carried| carried.input == name) => Place::Carried,
@@ -126,12 +128,17 @@ impl Stepper {
         Ok(StepReport { loss: (sum + report.loss) / (losses.len() + 1) as f64, ..report })
     }
 
-    /// A part of a step that is not its last.
+    /// A part of that step which is not its last.
     ///
     /// # Errors
     /// As [`Stepper::step`].
-    pub fn part(&mut self, batch: &[Tensor], target: &Tensor) -> Result<StepReport, TrainError> {
-        let report = self.run(batch, target, (0.0, 1), false)?;
+    pub fn part(
+        &mut self,
+        batch: &[Tensor],
+        target: &Tensor,
+        step: u64,
+    ) -> Result<StepReport, TrainError> {
+        let report = self.run(batch, target, (0.0, step), false)?;
         self.losses.push(report.loss);
         Ok(report)
     }
@@ -149,11 +156,13 @@ impl Stepper {
         last: bool,
     ) -> Result<StepReport, TrainError> {
         let number = |value: f64| Some(scalar(self.data_type, value));
+        let draw = (step - 1) * self.parts as u64 + self.losses.len() as u64 + 1;
         let value = |place: &Option<Place>| match (*place)? {
             Place::Batch(index) => batch.get(index).cloned(),
             Place::Target => Some(target.clone()),
             Place::Rate => number(rate),
             Place::Step => Some(scalar(DataType::Int64, step as f64)),
+            Place::Draw => Some(scalar(DataType::Int64, draw as f64)),
             Place::Continued => number(f64::from(u8::from(!self.losses.is_empty()))),
             Place::Final => number(f64::from(u8::from(last))),
             Place::Carried => None,

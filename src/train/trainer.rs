@@ -161,7 +161,7 @@ impl<'a> Trainer<'a> {
         for part in (step - 1) * parts + 1..step * parts {
             let rows = self.order.batch(part);
             let batch = self.dataset.batch(&rows)?;
-            let report = self.stepper.part(&batch.inputs, &batch.target)?;
+            let report = self.stepper.part(&batch.inputs, &batch.target, step)?;
             samples += rows.len();
             whole(step, &report, rows)?;
         }

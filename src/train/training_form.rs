@@ -1,10 +1,11 @@
 //! A model as it is trained, where that is not as it is used: batch normalisations take the batch's
-//! own statistics and keep the running ones, and convolutions are calls of our function, whose
-//! kernel does not mind that their weights change.
+//! own statistics and keep the running ones, dropouts drop, and convolutions are calls of our
+//! function, whose kernel does not mind that their weights change.
 
 use std::collections::{HashMap, HashSet};
 
 use super::TrainError;
+use super::dropout::drop_at_random;
 use crate::autodiff::{DOMAIN, functions};
 use crate::onnx::build::{Node, operator_set};
 use crate::onnx::graph::{attribute, canonical_domain};
@@ -32,7 +33,7 @@ const MOMENTUM: f32 = 0.9;
 pub fn training_form(
     model: &ModelProto,
     parameters: &[String],
-    opset: i64,
+    (seed, opset): (u64, i64),
 ) -> Result<TrainingForm, TrainError> {
     let mut model = model.clone();
     let graph = model.graph.as_mut().ok_or(TrainError::NoGraph)?;
@@ -74,6 +75,7 @@ pub fn training_form(
     if call_convolutions(graph, parameters) {
         called.push(functions::convolution::conv(opset));
     }
+    called.extend(drop_at_random(graph, seed, opset));
     let differs = !called.is_empty();
     if differs {
         model.functions.extend(called);

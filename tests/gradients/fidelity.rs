@@ -88,6 +88,7 @@ fn train(engine: &dyn Engine, kernels: bool, golden: &Golden, algorithm: &str) -
         optimizer: &settings,
         clipping: Clipping::default(),
         parts: 1,
+        seed: 0,
     };
     let (inputs, targets) = golden.batch(1);
     let prepared = prepare(engine, &plan, vec![inputs, targets]).expect("it runs");

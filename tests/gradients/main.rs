@@ -4,6 +4,7 @@
 
 #[allow(dead_code)]
 mod case;
+mod dropout;
 mod engines;
 mod expanded;
 mod fidelity;

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod convolution;
+pub mod dropout;
 pub mod embedding;
 pub mod normalization;
 

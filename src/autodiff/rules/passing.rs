@@ -1,6 +1,6 @@
 //! What passes its input on.
 
-use super::{Entry, Gradients, exact};
+use super::{Entry, Gradients, exact, zero};
 use crate::autodiff::call::Call;
 
 pub(super) const RULES: &[Entry] = &[
@@ -9,6 +9,8 @@ pub(super) const RULES: &[Entry] = &[
         let has_mask = c.has_output(1) || !may_drop(c);
         (!has_mask).then_some("it drops at random, and has no output that says what")
     }),
+    // It reads a shape alone.
+    zero("onnxd.DropoutMask"),
 ];
 
 /// What was dropped gets nothing, what was kept is as much larger as it was made.

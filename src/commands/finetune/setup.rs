@@ -38,6 +38,7 @@ pub struct Setup {
     optimizer: OptimizerSettings,
     clipping: Clipping,
     parts: usize,
+    seed: u64,
 }
 
 impl Setup {
@@ -69,8 +70,8 @@ impl Setup {
         let seed = settings.shuffle.then_some(settings.seed);
         let order = Order::new(split.training.clone(), batch_size, seed);
         let sample = sample(&dataset, &mut order.clone())?;
-        let bounds = (settings.clipping, settings.accumulate);
-        let plan = plan(&subject, &loss, &settings.optimizer, bounds);
+        let rest = (settings.clipping, settings.accumulate, settings.seed);
+        let plan = plan(&subject, &loss, &settings.optimizer, rest);
         let prepared = prepare(&*engine, &plan, sample)?;
         let graph = step_graph(&plan, &prepared)?;
         let data_digest = digest_file(&settings.data)?.to_string();
@@ -89,6 +90,7 @@ impl Setup {
             optimizer: settings.optimizer.clone(),
             clipping: settings.clipping,
             parts: settings.accumulate,
+            seed: settings.seed,
         })
     }
 
@@ -100,8 +102,8 @@ impl Setup {
         let stepper = Stepper::new(engine, &self.session, &self.graph, &names)?;
         let parts = (&self.prepared.evaluation, &self.graph);
         let inputs = (names.as_slice(), EVALUATED_AT_ONCE);
-        let bounds = (self.clipping, self.parts);
-        let plan = plan(&self.subject, &self.loss, &self.optimizer, bounds);
+        let rest = (self.clipping, self.parts, self.seed);
+        let plan = plan(&self.subject, &self.loss, &self.optimizer, rest);
         let evaluator = Evaluator::new(engine, &self.session, &plan, parts, inputs)?;
         Ok(Trainer::new(TrainerParts {
             stepper,
@@ -174,7 +176,7 @@ fn plan<'a>(
     subject: &'a Subject,
     loss: &'a LossSettings,
     optimizer: &'a OptimizerSettings,
-    (clipping, parts): (Clipping, usize),
+    (clipping, parts, seed): (Clipping, usize, u64),
 ) -> StepPlan<'a> {
     StepPlan {
         model: &subject.normalized,
@@ -184,6 +186,7 @@ fn plan<'a>(
         optimizer,
         clipping,
         parts,
+        seed,
     }
 }
 

@@ -12,6 +12,7 @@ mod activation;
 mod attributes;
 mod convolution;
 mod dimension;
+mod dropout;
 mod embedding;
 mod error;
 mod normalization;
@@ -73,6 +74,7 @@ pub(super) const ALL: &[Declaration] = &[
     activation::GELU_TANH,
     activation::SOFTMAX,
     activation::LOG_SOFTMAX,
+    dropout::MASK,
     embedding::GRADIENT,
     optimizer::SGD,
     optimizer::ADAM,

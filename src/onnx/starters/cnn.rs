@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::layers::{Layer, Layers, Normalization};
-use super::{Starter, StarterError, Style, check_count, check_sizes};
+use super::{Starter, StarterError, Style, check_count, check_dropout, check_sizes};
 use crate::onnx::build::Node;
 use crate::tensor::DataType;
 
@@ -48,7 +48,7 @@ pub enum Downsampling {
 words!(Downsampling, "downsampling", [Stride => "stride", MaxPool => "max-pool"]);
 
 /// The sizes of a convolutional network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CnnSettings {
     pub inputs: ImageSize,
     /// Of each stage.
@@ -102,6 +102,7 @@ pub fn cnn(settings: &CnnSettings) -> Result<Starter, StarterError> {
     let mut layers = builder.layers;
     let mean = layers.graph.call("GlobalAveragePool", &[&value]);
     let flat = layers.graph.node(Node::new("Flatten", &[&mean]).attribute("axis", 1i64));
+    let flat = layers.dropout(&flat);
     layers.head(&flat, from, settings.outputs);
     layers.into_starter()
 }
@@ -113,6 +114,7 @@ fn check(settings: &CnnSettings) -> Result<(), StarterError> {
     check_sizes("channels", &settings.channels)?;
     check_count("blocks", settings.blocks)?;
     check_sizes("outputs", &[settings.outputs])?;
+    check_dropout(settings.style)?;
     if settings.normalization == Normalization::Layer {
         return Err(StarterError::NormalizationUnfit { normalization: settings.normalization });
     }

@@ -77,6 +77,7 @@ pub(super) struct Layers {
     pub(super) graph: GraphBuilder,
     initial: Initial,
     activation: Activation,
+    dropout: f32,
     parameters: u64,
     /// Parameters, and numbers that are kept beside them.
     weights: u64,
@@ -89,6 +90,7 @@ impl Layers {
             graph: GraphBuilder::new(name),
             initial: Initial::new(style.initialization, style.seed),
             activation: style.activation,
+            dropout: style.dropout,
             parameters: 0,
             weights: 0,
             constants: HashSet::new(),
@@ -189,6 +191,15 @@ impl Layers {
             }
             Activation::Gelu => self.gelu(x),
         }
+    }
+
+    /// Drops elements in training, where the style says so.
+    pub(super) fn dropout(&mut self, x: &str) -> String {
+        if self.dropout == 0.0 {
+            return x.to_owned();
+        }
+        let ratio = self.scalar("dropout.ratio", self.dropout);
+        self.graph.call("Dropout", &[x, &ratio])
     }
 
     /// `x · (1 + erf(x / √2)) / 2`: operator set 17 has no operator for it.

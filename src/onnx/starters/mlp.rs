@@ -1,11 +1,11 @@
 //! A perceptron for tables.
 
 use super::layers::{Layer, Layers, Normalization};
-use super::{Starter, StarterError, Style, check_count, check_sizes};
+use super::{Starter, StarterError, Style, check_count, check_dropout, check_sizes};
 use crate::tensor::DataType;
 
 /// The sizes of a perceptron.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MlpSettings {
     /// Features of a sample.
     pub inputs: usize,
@@ -17,7 +17,7 @@ pub struct MlpSettings {
 }
 
 /// `input` FP32 `[batch, inputs]` to `output`: fully connected layers, each hidden one followed by
-/// its normalisation and activation.
+/// its normalisation, activation and dropout.
 ///
 /// # Errors
 /// A size is zero or beyond reason.
@@ -27,6 +27,7 @@ pub fn mlp(settings: &MlpSettings) -> Result<Starter, StarterError> {
     check_count("hidden", hidden.len())?;
     check_sizes("hidden", hidden)?;
     check_sizes("outputs", &[*outputs])?;
+    check_dropout(*style)?;
     let mut layers = Layers::new("mlp", *style);
     let mut value = layers.graph.input("input", DataType::Float32, &format!("batch, {inputs}"));
     let mut width = *inputs;
@@ -37,6 +38,7 @@ pub fn mlp(settings: &MlpSettings) -> Result<Starter, StarterError> {
         value = layers.layer(&format!("layers.{index}"), &value, layer);
         value = layers.normalization(*normalization, &format!("norms.{index}"), &value, next);
         value = layers.activation(&value);
+        value = layers.dropout(&value);
         width = next;
     }
     layers.head(&value, width, *outputs);

@@ -68,9 +68,11 @@ const MOST_LAYERS: usize = 1024;
 const MOST_WEIGHTS: u64 = 500_000_000;
 
 /// What all kinds have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Style {
     pub activation: Activation,
+    /// The share of elements that training drops; 0 for no such nodes.
+    pub dropout: f32,
     pub initialization: Initialization,
     /// Of the initial weights: the same on every machine, for ever.
     pub seed: u64,
@@ -85,7 +87,7 @@ pub struct Starter {
 }
 
 /// Settings that make no model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StarterError {
     #[error("expected a size from 1 to {most}, got {size}")]
     Size { setting: &'static str, size: usize, most: usize },
@@ -97,6 +99,8 @@ pub enum StarterError {
     ImageTooSmall { side: usize, stages: usize, most: usize },
     #[error("{normalization} is for rows and tokens; images take none or batch")]
     NormalizationUnfit { normalization: Normalization },
+    #[error("expected a share from 0 to below 1, got {ratio}")]
+    Dropout { ratio: f32 },
     #[error("it would have more than {limit} weights, which is what a model file holds")]
     TooLarge { limit: u64 },
 }
@@ -111,6 +115,7 @@ impl StarterError {
             StarterError::Heads { .. } => Some("heads"),
             StarterError::ImageTooSmall { .. } => Some("channels"),
             StarterError::NormalizationUnfit { .. } => Some("normalization"),
+            StarterError::Dropout { .. } => Some("dropout"),
             StarterError::TooLarge { .. } => None,
         }
     }
@@ -122,6 +127,11 @@ fn check_sizes(setting: &'static str, sizes: &[usize]) -> Result<(), StarterErro
         Some(&size) => Err(StarterError::Size { setting, size, most: MOST_SIZE }),
         None => Ok(()),
     }
+}
+
+fn check_dropout(style: Style) -> Result<(), StarterError> {
+    let ratio = style.dropout;
+    if (0.0..1.0).contains(&ratio) { Ok(()) } else { Err(StarterError::Dropout { ratio }) }
 }
 
 /// Refuses to repeat something not at all, or beyond reason.

@@ -7,8 +7,12 @@ use crate::onnx::facts::signature;
 use crate::onnx::proto::GraphProto;
 use crate::onnx::weights::tensor;
 
-const STYLE: Style =
-    Style { activation: Activation::Relu, initialization: Initialization::Torch, seed: 0 };
+const STYLE: Style = Style {
+    activation: Activation::Relu,
+    dropout: 0.0,
+    initialization: Initialization::Torch,
+    seed: 0,
+};
 
 fn perceptron() -> MlpSettings {
     let normalization = Normalization::None;
@@ -180,7 +184,7 @@ fn all(seed: u64) -> Vec<Starter> {
     let mut starters = Vec::new();
     for &activation in Activation::ALL {
         for &initialization in Initialization::ALL {
-            let style = Style { activation, initialization, seed };
+            let style = Style { activation, dropout: 0.0, initialization, seed };
             for &normalization in Normalization::ALL {
                 starters.push(mlp(&MlpSettings { normalization, style, ..perceptron() }));
             }
@@ -246,6 +250,9 @@ fn what_makes_no_model_is_refused_with_the_setting_and_what_was_expected() {
     let hidden = vec![MOST_SIZE; 1024];
     let limit = "it would have more than 500000000 weights, which is what a model file holds";
     check_refused(made(MlpSettings { hidden, ..perceptron() }), None, limit);
+    let style = Style { dropout: 1.0, ..STYLE };
+    let share = "expected a share from 0 to below 1, got 1";
+    check_refused(made(MlpSettings { style, ..perceptron() }), Some("dropout"), share);
 
     let made = |settings: CnnSettings| cnn(&settings);
     check_refused(made(CnnSettings { blocks: 0, ..images() }), Some("blocks"), &count(0));

@@ -5,7 +5,7 @@
 //! `Gemm`, its bias included.
 
 use super::layers::{Layer, Layers, Normalization, size_i64};
-use super::{Starter, StarterError, Style, check_count, check_sizes};
+use super::{Starter, StarterError, Style, check_count, check_dropout, check_sizes};
 use crate::onnx::build::Node;
 use crate::tensor::DataType;
 
@@ -14,7 +14,7 @@ use crate::tensor::DataType;
 const MASKED: f32 = -10_000.0;
 
 /// The sizes of an encoder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TransformerSettings {
     /// Tokens there are: their numbers are below this.
     pub vocabulary: usize,
@@ -68,6 +68,7 @@ fn check(settings: &TransformerSettings) -> Result<(), StarterError> {
     check_sizes("heads", &[settings.heads])?;
     check_sizes("feed-forward", &[settings.feed_forward])?;
     check_sizes("outputs", &[settings.outputs])?;
+    check_dropout(settings.style)?;
     let (width, heads) = (settings.width, settings.heads);
     if !width.is_multiple_of(heads) {
         return Err(StarterError::Heads { width, heads });
@@ -88,6 +89,7 @@ impl Builder<'_> {
         let positions = self.layers.embedding("embeddings.positions", [length, width]);
         let vectors = self.layers.graph.call("Gather", &[&table, tokens]);
         let sum = self.layers.graph.call("Add", &[&vectors, &positions]);
+        let sum = self.layers.dropout(&sum);
         self.reshape("shape.rows", &sum, &[-1, size_i64(width)])
     }
 
@@ -105,14 +107,17 @@ impl Builder<'_> {
         let TransformerSettings { width, feed_forward, .. } = *self.settings;
         let normal = self.norm(&format!("{name}.norm1"), rows);
         let mixed = self.attention(&format!("{name}.attention"), &normal, bias);
+        let mixed = self.layers.dropout(&mixed);
         let rows = self.layers.graph.call("Add", &[rows, &mixed]);
         let normal = self.norm(&format!("{name}.norm2"), &rows);
         let gain = self.layers.gain();
         let wide = Layer { gain, ..Layer::linear(width, feed_forward) };
         let wide = self.layers.layer(&format!("{name}.linear1"), &normal, wide);
         let active = self.layers.activation(&wide);
+        let active = self.layers.dropout(&active);
         let narrow = Layer::linear(feed_forward, width);
         let narrow = self.layers.layer(&format!("{name}.linear2"), &active, narrow);
+        let narrow = self.layers.dropout(&narrow);
         self.layers.graph.call("Add", &[&rows, &narrow])
     }
 
@@ -131,6 +136,7 @@ impl Builder<'_> {
         }
         let shares = Node::new("Softmax", &[&scores]).attribute("axis", -1i64);
         let shares = self.layers.graph.node(shares);
+        let shares = self.layers.dropout(&shares);
         let mixed = self.layers.graph.call("MatMul", &[&shares, &value]);
 
         let rows = Node::new("Transpose", &[&mixed]).attribute("perm", [0, 2, 1, 3]);

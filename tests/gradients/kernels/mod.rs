@@ -4,6 +4,7 @@
 mod activation;
 mod call;
 mod convolution;
+mod dropout;
 mod embedding;
 mod normalization;
 mod optimizer;
