@@ -4,14 +4,16 @@
 //!
 //! Unlike rules, expansions change the forward graph, and are made of what is known of its values.
 //! Reading order: here the table and the walk, `recurrence` (what LSTM, GRU and RNN share), a file
-//! per cell, `cell_activation`, `pieces` (splitting).
+//! per cell, `cell_activation`, `attention`, `rotary`, `pieces` (splitting).
 
+mod attention;
 mod cell_activation;
 mod gru;
 mod lstm;
 mod pieces;
 mod recurrence;
 mod rnn;
+mod rotary;
 
 use std::collections::HashSet;
 
@@ -31,7 +33,13 @@ type Outputs<'g> = Vec<Option<Expr<'g>>>;
 /// The node in other operators, or why it cannot be written out.
 type Expansion = for<'g, 'n> fn(&Call<'g, 'n>) -> Result<Outputs<'g>, String>;
 
-const TABLE: &[(&str, Expansion)] = &[("GRU", gru::gru), ("LSTM", lstm::lstm), ("RNN", rnn::rnn)];
+const TABLE: &[(&str, Expansion)] = &[
+    ("Attention", attention::attention),
+    ("GRU", gru::gru),
+    ("LSTM", lstm::lstm),
+    ("RNN", rnn::rnn),
+    ("RotaryEmbedding", rotary::rotary),
+];
 
 /// The model with the nodes between `wanted` and `output` written out that the table has; `None`
 /// where there are none, and the model is what it was.

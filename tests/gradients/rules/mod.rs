@@ -2,6 +2,7 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod convolution;
 mod einsum;
 mod elementary;
