@@ -5,7 +5,7 @@ use super::{Entry, Gradients, exact};
 use crate::autodiff::axis_map::AxisMap;
 use crate::autodiff::call::Call;
 use crate::autodiff::expr::Expr;
-use crate::autodiff::functions::embedding::embedding_gradient;
+use crate::autodiff::functions::embedding::{add_rows, embedding_gradient};
 use crate::autodiff::size::Size;
 use crate::onnx::build::AttributeValue;
 use crate::tensor::DataType;
@@ -18,11 +18,7 @@ pub(super) const RULES: &[Entry] = &[
         let zeros = c.zeros_like_input(0);
         vec![Some(zeros.call_with("ScatterElements", &[c.input(1), c.gradient()], add))]
     }),
-    exact("GatherND", |c| {
-        let zeros = c.zeros_like_input(0);
-        let places = [whole_places(c), c.gradient()];
-        vec![Some(zeros.call_with("ScatterND", &places, vec![("reduction", "add".into())]))]
-    }),
+    exact("GatherND", gather_nd),
     exact("TopK", |c| {
         let axis = vec![("axis", AttributeValue::Int(c.int("axis", -1)))];
         let zeros = c.zeros_like_input(0);
@@ -91,19 +87,31 @@ fn put_back<'g>(c: &Call<'g, '_>, indices: Expr<'g>, indices_rank: i64, axis: i6
         }
         _ => {
             let others = (0..axis).chain(axis + 1..rank).map(|axis| c.input_size(0, axis));
-            let shape: Vec<Size> = std::iter::once(size).chain(others).collect();
-            let zeros = rows.number(0.0).expand(Size::vector_of(c.emitter(), &shape));
-            let size = match size {
-                Size::Known(size) => c.emitter().scalar(DataType::Int64, size as f64),
-                Size::Computed(vector) => vector.squeeze(&[0]),
-            };
-            let places = from_front(indices, size).unsqueeze(&[-1]);
-            let add = vec![("reduction", "add".into())];
-            zeros.call_with("ScatterND", &[places, rows], add)
+            let row = Size::vector_of(c.emitter(), &others.collect::<Vec<_>>());
+            let size = size.vector(c.emitter());
+            add_rows(rows, from_front(indices, size), (size, row))
         }
     };
     let back: Vec<i64> = (1..=axis).chain(std::iter::once(0)).chain(axis + 1..rank).collect();
     table.transpose(&back)
+}
+
+/// The places as those of a table whose rows are what is behind the axes that they are of.
+fn gather_nd<'g>(c: &Call<'g, '_>) -> Gradients<'g> {
+    let (places, emitter) = (whole_places(c), c.emitter());
+    let last = c.input_rank(1) as i64 - 1;
+    let depth = c.int("batch_dims", 0) + places_depth(c);
+    let place = |axis: i64| places.slice_axis(last, axis, axis + 1);
+    let size = |axis: i64| c.input_size(0, axis).vector(emitter);
+    let (mut row, mut rows) = (place(0), size(0));
+    for axis in 1..depth {
+        row = row * size(axis) + place(axis);
+        rows = rows * size(axis);
+    }
+    let rest: Vec<Size> =
+        (depth..c.input_rank(0) as i64).map(|axis| c.input_size(0, axis)).collect();
+    let table = add_rows(c.gradient(), row, (rows, Size::vector_of(emitter, &rest)));
+    vec![Some(c.in_input_shape(table, 0))]
 }
 
 /// Indices that count from the front, as engines want them that have only those.
@@ -117,11 +125,7 @@ fn from_front<'g>(indices: Expr<'g>, size: Expr<'g>) -> Expr<'g> {
 pub(super) fn whole_places<'g>(c: &Call<'g, '_>) -> Expr<'g> {
     let batch = c.int("batch_dims", 0);
     let rank = c.input_rank(1) as i64;
-    let depth = match c.input_size(1, rank - 1) {
-        Size::Known(depth) => depth,
-        // The axes that are left in the result tell how many there are not.
-        Size::Computed(_) => (c.input_rank(0) as i64) + rank - 1 - batch - c.output_rank(0) as i64,
-    };
+    let depth = places_depth(c);
     let sizes: Vec<Size> = (batch..batch + depth).map(|axis| c.input_size(0, axis)).collect();
     let places = from_front(c.input(1), Size::vector_of(c.emitter(), &sizes));
     if batch == 0 {
@@ -140,6 +144,16 @@ pub(super) fn whole_places<'g>(c: &Call<'g, '_>) -> Expr<'g> {
     };
     let parts: Vec<Expr> = (0..batch).map(own).chain(std::iter::once(places)).collect();
     Expr::concat(&parts, rank - 1)
+}
+
+/// How many axes a `GatherND` or `ScatterND` picks along.
+fn places_depth(c: &Call) -> i64 {
+    let (batch, rank) = (c.int("batch_dims", 0), c.input_rank(1) as i64);
+    match c.input_size(1, rank - 1) {
+        Size::Known(depth) => depth,
+        // The axes that are left in the result tell how many there are not.
+        Size::Computed(_) => (c.input_rank(0) as i64) + rank - 1 - batch - c.output_rank(0) as i64,
+    }
 }
 
 fn compress<'g>(c: &Call<'g, '_>) -> Gradients<'g> {

@@ -119,6 +119,17 @@ impl Call {
         }
     }
 
+    /// Checks that ONNX Runtime computes the same bits with the body, however often, on 2 threads.
+    pub fn assert_body_repeats(&self, times: usize) {
+        let run = || self.run(&*onnxruntime(), false, 2).expect("ONNX Runtime has all operators");
+        let first = run();
+        for _ in 1..times {
+            for (again, first) in run().iter().zip(&first) {
+                assert_eq!(again.bytes(), first.bytes(), "{}", self.function.name());
+            }
+        }
+    }
+
     /// Checks that both engines refuse the call, and say so.
     pub fn refused(&self, reason: &str) {
         for engine in [onnxruntime(), tract()] {

@@ -22,3 +22,11 @@ fn no_index_outside_the_table() {
     let call = Call::of(embedding_gradient).attribute("rows", 5i64);
     call.floats(&[2, 3]).tensor(ints(&[2], &[0, 5])).refused("index 5 at position 1");
 }
+
+/// On two threads, without a kernel: sums of hundreds of rows in another order have other bits.
+#[test]
+fn the_body_adds_up_in_the_same_order_every_time() {
+    let indices: Vec<i64> = (0..4096).map(|position| position * 7919 % 10).collect();
+    let call = Call::of(embedding_gradient).attribute("rows", 10i64);
+    call.floats(&[4096, 64]).tensor(ints(&[4096], &indices)).assert_body_repeats(20);
+}
