@@ -85,7 +85,11 @@ fn output_type(
             None if node.op_type() == "Multinomial" => Some(DataType::Int32),
             None => input(0).or(Some(DataType::Float32)),
         },
-        "If" | "Loop" | "Scan" => None,
+        "If" => {
+            let branch = attribute(node, "then_branch")?.g.as_deref()?;
+            declared_type(branch.output.get(position)?)
+        }
+        "Loop" | "Scan" => None,
         _ => input(0).or_else(|| input(1)),
     }
 }

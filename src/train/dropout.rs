@@ -26,7 +26,7 @@ pub(super) fn drop_at_random(
     let ratios: HashMap<String, f64> = graph
         .initializer
         .iter()
-        .filter(|proto| proto.dims.iter().product::<i64>() == 1)
+        .filter(|proto| proto.dims.iter().all(|&size| size == 1))
         .filter_map(|proto| Some((proto.name().to_owned(), number(&tensor(proto).ok()?)?)))
         .collect();
     let ratio = |node: &NodeProto| match node.input.get(1).filter(|name| !name.is_empty()) {

@@ -1,9 +1,10 @@
 //! The gradient of a model as a model: any ONNX runtime can compute it.
 
+use super::differentiable::differentiable;
 use super::sample::pairs;
-use super::step_graph::{LOSS, StepPlan, WithLoss, with_loss};
+use super::step_graph::{LOSS, StepPlan, WithLoss};
 use super::{Clipping, LossSettings, OptimizerSettings, TrainError};
-use crate::autodiff::{backward, expand};
+use crate::autodiff::backward;
 use crate::engine::Engine;
 use crate::onnx::build::{GraphBuilder, Node, value_info};
 use crate::onnx::facts::signature;
@@ -93,25 +94,11 @@ fn observed(engine: &dyn Engine, plan: &StepPlan<'_>) -> Result<WithLoss, TrainE
         };
         let runs = pair.iter().map(run).collect::<Result<Vec<_>, _>>();
         match runs.and_then(|runs| differentiable(engine, plan, &runs)) {
-            Ok(with_loss) => return Ok(with_loss),
+            Ok(found) => return Ok(found.with_loss),
             Err(error) => first = first.or(Some(error)),
         }
     }
     Err(first.unwrap_or(TrainError::NoGraph))
-}
-
-/// The model with its loss; what has no derivative of its own is written out.
-fn differentiable(
-    engine: &dyn Engine,
-    plan: &StepPlan<'_>,
-    runs: &[Vec<Tensor>],
-) -> Result<WithLoss, TrainError> {
-    let as_it_is = with_loss(engine, plan, runs)?;
-    let facts = &as_it_is.observed.facts;
-    match expand(plan.model, facts, plan.output, plan.parameters)? {
-        Some(model) => with_loss(engine, &StepPlan { model: &model, ..plan.clone() }, runs),
-        None => Ok(as_it_is),
-    }
 }
 
 /// A target for these inputs: of the output's shape, without the class axis for classes.

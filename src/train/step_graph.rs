@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 
+use super::differentiable::{Differentiable, differentiable};
 use super::loss::{LossSettings, write_loss};
 use super::observe::{Observed, observe};
 use super::optimizer::OptimizerSettings;
 use super::training_form::{TrainingForm, training_form};
 use super::update::{Changes, Clipping, Update};
 use super::{Loss, TrainError};
-use crate::autodiff::{Emitter, Facts, Gradient, Written, backward, expand};
+use crate::autodiff::{Emitter, Facts, Gradient, Written, backward};
 use crate::engine::Engine;
 use crate::onnx::build::{operator_set, value_info};
 use crate::onnx::graph::{canonical_domain, initializer, value_names};
@@ -108,23 +109,20 @@ pub fn prepare(
     run: Vec<Tensor>,
 ) -> Result<Prepared, TrainError> {
     let runs = [run];
-    let as_it_is = with_loss(engine, plan, &runs)?;
-    let facts = &as_it_is.observed.facts;
-    // Evaluation, too, is of what is trained: written out, it runs wherever training does.
-    let expanded = expand(plan.model, facts, plan.output, plan.parameters)?;
-    let used = expanded.as_ref().unwrap_or(plan.model);
-    let evaluation = match expanded {
-        Some(_) => with_loss(engine, &StepPlan { model: used, ..plan.clone() }, &runs)?,
-        None => as_it_is,
-    };
+    let Differentiable { model, with_loss: prepared, general } =
+        differentiable(engine, plan, &runs)?;
+    let used = model.as_ref().unwrap_or(plan.model);
     let opset = opset_of(used);
     let form = training_form(used, plan.parameters, (plan.seed, opset))?;
     let TrainingForm { model, running, differs } = form;
     let training = if differs {
         with_loss(engine, &StepPlan { model: &model, ..plan.clone() }, &runs)?
     } else {
-        evaluation.clone()
+        prepared.clone()
     };
+    // Evaluation, too, is of what is trained: written out, it runs wherever training does. But its
+    // batches may be of other sizes.
+    let evaluation = if general { prepared } else { with_loss(engine, plan, &runs)? };
     Ok(Prepared { evaluation, training, running })
 }
 

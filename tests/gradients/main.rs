@@ -2,6 +2,7 @@
 //! each, held against central differences in 64-bit floats; in 32-bit on the other engine; and
 //! whole models.
 
+mod branches;
 #[allow(dead_code)]
 mod case;
 mod dropout;

@@ -1,10 +1,11 @@
 //! Any exporter's graph in the one form that is worked with: no functions, operators of version 17
-//! or later, every constant an initializer, nodes in an order in which they can run, each under a
+//! or later, every constant an initializer, no `If` whose condition is one, nodes in an order in which they can run, each under a
 //! name of its own. It computes what it did; names of weights, inputs and outputs stay.
 
 use std::collections::{HashMap, HashSet};
 
 use super::OnnxError;
+use super::branches::take_branches;
 use super::constants::{constant, dense};
 use super::graph::{canonical_domain, node_label, subgraphs, subgraphs_mut};
 use super::inline::inline;
@@ -28,6 +29,11 @@ pub fn normalize(model: &mut ModelProto) -> Result<(), OnnxError> {
     model.ir_version = Some(model.ir_version().max(MIN_IR_VERSION));
     let Some(graph) = &mut model.graph else { return Ok(()) };
     gather_constants(graph)?;
+    // The conditions of inner ones may be constants of the branch.
+    while take_branches(model, &HashMap::new()) {
+        gather_constants(model.graph.as_mut().expect("it was there"))?;
+    }
+    let graph = model.graph.as_mut().expect("it was there");
     let stored: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
     graph.input.retain(|input| !stored.contains(input.name()));
     sort(graph)?;
