@@ -179,6 +179,21 @@ def export(model, sample, path):
     onnx.save(proto, path)
 
 
+def export_by_dynamo(model, sample, path):
+    """The newer exporter: other operators, functions, newer operator sets."""
+    program = torch.onnx.export(
+        model.eval(), (sample,), dynamo=True, input_names=["input"], output_names=["output"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},), optimize=True,
+    )
+    proto = program.model_proto
+    for node in proto.graph.node:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    for value in proto.graph.value_info:
+        value.ClearField("metadata_props")
+    onnx.save(proto, path)
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -196,6 +211,8 @@ def main():
         state = {key: value.clone() for key, value in initial.state_dict().items()}
         sample = torch.from_numpy(inputs[0])
         export(initial, sample, FOLDER / f"{name}.onnx")
+        if name == "recurrent":
+            export_by_dynamo(initial, sample, FOLDER / f"{name}.dynamo.onnx")
         (FOLDER / f"{name}.inputs.bin").write_bytes(inputs.tobytes())
         (FOLDER / f"{name}.targets.bin").write_bytes(targets.tobytes())
         results = {"shape": list(inputs.shape[1:]), "torch": torch.__version__}

@@ -4,8 +4,9 @@
 //! Reading order: `backward` (the walk; it knows no operator), `rules` (the table of derivatives, a
 //! file per family), `call` (a node as its rule sees it), `expr` (what rules are written in) and
 //! `emitter` (where the nodes go; equal ones once), `functions` (what we have kernels for, in
-//! ONNX's own operators), `expansions` (nodes that are written out in others first), `size` and `axis_map` (places along an axis), `unbroadcast`, `facts`
-//! (what is known of every value) and `error`.
+//! ONNX's own operators), `expansions` (nodes that are written out in others first), `size` and
+//! `axis_map` (places along an axis), `unbroadcast`, `facts` (what is known of every value) and
+//! `error`.
 
 mod axis_map;
 mod backward;

@@ -2,10 +2,10 @@
 //! tensors. Nothing above this part knows which engine runs.
 //!
 //! Reading order: [`Engine`] and [`Session`] here, then `settings` (what a session is asked for),
-//! `signature` (what it says of itself), `carrying` (sessions with a state), `error`, `choose`, `warm_up` and `golden` (runs before a
-//! session is used), `operators` (native operators, which engines share), and the engines:
-//! `onnxruntime` (a library loaded at run time), `tract` (pure Rust, always there), `scripted`
-//! (obeys a script, for tests).
+//! `signature` (what it says of itself), `carrying` (sessions with a state), `error`, `choose`,
+//! `warm_up` and `golden` (runs before a session is used), `operators` (native operators, which
+//! engines share), and the engines: `onnxruntime` (a library loaded at run time), `tract` (pure
+//! Rust, always there), `scripted` (obeys a script, for tests).
 
 #[cfg(test)]
 mod agreement;

@@ -42,6 +42,8 @@ pub fn weights_as_inputs(
         shape[0] = Dimension::Unknown;
         *input = value_info(TARGET, fact.data_type, Some(&shape));
     }
+    // Where the file names an open axis of a value in between, tract may find another size for it.
+    proto.value_info.clear();
     for carried in &graph.carried[..graph.weights] {
         proto.initializer.retain(|tensor| tensor.name() != carried.input);
         proto.input.retain(|input| input.name() != carried.input);

@@ -2,10 +2,11 @@
 //!
 //! Reading order: `parameters` (what is trained), `head` and `loss`, `optimizer` and
 //! `learning_rate` (by what formulas), `differentiable`, `training_form`, `dropout`, `update` and
-//! `step_graph` (all of it as one graph), `observe` (types and shapes of every value, by running the model once), `open` (from a graph in
-//! memory to a session), `stepper` (steps), `order` (which samples), `evaluate` and `scores` (how
-//! good it is), `checkpoint`, `trainer` (the loop), `report` (a run, drawn). Beside them
-//! `gradient_file` (the gradient as a model of its own) and `sample` (inputs made up for it).
+//! `step_graph` (all of it as one graph), `observe` (types and shapes of every value, by running
+//! the model once), `open` (from a graph in memory to a session), `stepper` (steps), `order`
+//! (which samples), `evaluate` and `scores` (how good it is), `checkpoint`, `trainer` (the loop),
+//! `report` (a run, drawn). Beside them `gradient_file` (the gradient as a model of its own) and
+//! `sample` (inputs made up for it).
 
 mod broken;
 mod checkpoint;

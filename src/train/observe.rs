@@ -77,6 +77,8 @@ pub fn observe(
 /// Declares inputs to be of the sizes that all runs have: what an engine knows before it runs, it
 /// need not find out; tract cannot for all operators.
 fn pin(graph: &mut GraphProto, runs: &[Vec<Tensor>]) {
+    // What the file says of other values may call the same sizes open.
+    graph.value_info.clear();
     let stored: HashSet<&str> = graph.initializer.iter().map(|proto| proto.name()).collect();
     let given = graph.input.iter_mut().filter(|input| !stored.contains(input.name()));
     for (index, input) in given.enumerate() {

@@ -254,7 +254,9 @@ fn finish(
     let names: HashSet<&str> = carried.iter().map(|carried| carried.input.as_str()).collect();
     graph.initializer.retain(|tensor| !names.contains(tensor.name()));
     graph.input.retain(|input| !names.contains(input.name()));
-    // A step is of one batch size: what the gradient takes for known, engines may know too.
+    // A step is of one batch size: what the gradient takes for known, engines may know too. What
+    // the file says of other values may call it open.
+    graph.value_info.clear();
     for input in &mut graph.input {
         if let Some(fact) = facts.get(input.name()) {
             *input = value_info(input.name(), fact.data_type, Some(&fact.shape));

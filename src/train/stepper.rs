@@ -110,8 +110,8 @@ impl Stepper {
         })
     }
 
-    /// One step, or the last part of one; `step` counts from 1. Where the loss is no number, nothing
-    /// changes.
+    /// One step, or the last part of one; `step` counts from 1. Where the loss is no number,
+    /// nothing changes.
     ///
     /// # Errors
     /// The engine failed, or the batch does not fit the graph.

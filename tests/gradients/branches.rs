@@ -61,7 +61,7 @@ fn the_branch_that_a_shape_decides_on_is_trained() {
             Stepper::new(&*engine, &session, &graph, &["x".to_owned()]).expect("it opens");
         // y = ∓1.5: the mean of squares is 2.25, its slope for each weight 1.5.
         let loss = |stepper: &mut Stepper, step| {
-            stepper.step(&[x.clone()], &target, 0.1, step).expect("a step").loss
+            stepper.step(std::slice::from_ref(&x), &target, 0.1, step).expect("a step").loss
         };
         assert!((loss(&mut stepper, 1) - 2.25).abs() < 1e-6);
         let weight = 0.5 - 0.1 * 1.5;

@@ -50,7 +50,7 @@ fn places<'g>(emitter: &'g Emitter, x: Expr<'g>) -> Expr<'g> {
     number(0.0).call("Range", &[count, number(1.0)])
 }
 
-/// `-(x + key)⁵`: the sign stays, because tract makes a square of `s·s`, which it lacks in integers.
+/// `-(x + key)⁵`. The sign stays: tract makes a square of `s·s`, which it lacks in integers.
 fn permuted<'g>(x: Expr<'g>, key: Expr<'g>) -> Expr<'g> {
     let modulo = x.emitter().ints(&[MODULUS]);
     let reduced = |value: Expr<'g>| value.call("Mod", &[modulo]);

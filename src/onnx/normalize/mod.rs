@@ -1,6 +1,7 @@
 //! Any exporter's graph in the one form that is worked with: no functions, operators of version 17
-//! or later, every constant an initializer, no `If` whose condition is one, nodes in an order in which they can run, each under a
-//! name of its own. It computes what it did; names of weights, inputs and outputs stay.
+//! or later, every constant an initializer, no `If` whose condition is one, nodes in an order in
+//! which they can run, each under a name of its own. It computes what it did; names of weights,
+//! inputs and outputs stay.
 
 use std::collections::{HashMap, HashSet};
 
