@@ -185,7 +185,7 @@ impl Carried {
     /// Where the value is before the run of that turn.
     fn at(&self, turn: usize) -> &Fixed {
         let [first, second] = &self.values;
-        let place = if turn % 2 == 0 { first } else { second };
+        let place = if turn.is_multiple_of(2) { first } else { second };
         place.as_ref().or(first.as_ref()).expect("the first is always there")
     }
 }

@@ -15,7 +15,11 @@ impl AttributeSource for Fixed {
     }
 
     fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        (name == "decayed").then(|| vec![1, 0])
+        match name {
+            "decayed" => Some(vec![1, 0]),
+            "looked_up" => Some(vec![0, 0]),
+            _ => None,
+        }
     }
 
     fn float(&self, name: &str) -> Option<f32> {
@@ -44,13 +48,14 @@ fn update(name: &str, in_place: &[usize], parallel: &dyn Parallel) -> Vec<Vec<f3
     let shapes: Vec<[usize; 1]> = given.iter().map(|values| [values.len()]).collect();
     let float = |value| Some(Operand { shape: &[], values: Values::Floats(value) });
     let step = Some(Operand { shape: &[], values: Values::Int64s(&[3]) });
-    let mut inputs = vec![float(&[0.05]), step, float(&[0.5])];
+    let mut inputs = vec![float(&[0.05]), step, float(&[0.5]), float(&[1.0])];
     for (shape, values) in shapes.iter().zip(&given) {
         inputs.push(Some(Operand { shape, values: Values::Floats(values) }));
     }
+    let inputs_before = inputs.len() - given.len();
     let mut outputs: Vec<Vec<f32>> = Vec::new();
     for &(input, output) in &pairs {
-        let old = given[input - 3].clone();
+        let old = given[input - inputs_before].clone();
         if in_place.contains(&output) {
             inputs[input].as_mut().expect("all are given").values = Values::InPlace;
             outputs.push(old);
