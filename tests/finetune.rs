@@ -174,3 +174,22 @@ fn data_that_does_not_fit_is_told_by_row_and_column() {
     check(&format!("{header},y\n0,{zeros},12\n"), "y", "expected a class from 0 to 9, got \"12\"");
     check(&format!("{header}\n{zeros},1\n"), "p63", "takes 64 values a sample");
 }
+
+#[test]
+fn several_batches_a_step_are_one_large_batch() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let losses_of = |name: &str, batches: [&str; 4]| {
+        let path = folder.path().join(name);
+        let done =
+            run(&path, &[&["--steps", "6", "--learning-rate", "0.01"], &batches[..]].concat());
+        assert!(done.status.success(), "{}", said(&done));
+        losses(&path)
+    };
+    let large = losses_of("large", ["--batch-size", "48", "--accumulate", "1"]);
+    let parts = losses_of("parts", ["--batch-size", "12", "--accumulate", "4"]);
+    assert!(large.len() >= 6, "{large:?}");
+    assert_eq!(parts.len(), large.len());
+    for ((step, part), (_, large)) in parts.iter().zip(&large) {
+        assert!((part - large).abs() < 1e-4 * large.abs(), "step {step}: {part}, not {large}");
+    }
+}
